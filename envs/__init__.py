@@ -1,0 +1,54 @@
+"""Worlds in which a group acts, and the experience they make.
+
+Importing this package is cheap: worlds are registered by name, and a simulator is loaded when one is made, with
+``gymnasium.make("envs:equiact/Soccer-v0")`` or ``gymnasium.make_vec``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+if TYPE_CHECKING:
+    from envs.world import World, WorldEnv, WorldVectorEnv
+
+WORLDS = {"Soccer": "envs.soccer:Soccer"}
+"""Every world: its name and the class that makes it. A new world is one file, its XML and one line here."""
+
+
+def world_class(name: str) -> type[World]:
+    """The class of the world with this name.
+
+    Raises:
+        ValueError: there is no such world.
+    """
+    if name not in WORLDS:
+        raise ValueError(f"there is no world {name!r}; choose from {sorted(WORLDS)}")
+    module, attribute = WORLDS[name].split(":")
+    world: type[World] = getattr(importlib.import_module(module), attribute)
+    return world
+
+
+def make_world_env(world: str, **options: Any) -> WorldEnv:
+    """One world as a Gymnasium environment; what ``gymnasium.make`` calls."""
+    from envs.world import WorldEnv
+
+    return WorldEnv(world_class(world), **options)
+
+
+def make_world_vector_env(world: str, **options: Any) -> WorldVectorEnv:
+    """A batch of worlds as a vector environment; what ``gymnasium.make_vec`` calls."""
+    from envs.world import WorldVectorEnv
+
+    return WorldVectorEnv(world_class(world), **options)
+
+
+for _name in WORLDS:
+    gym.register(
+        id=f"equiact/{_name}-v0",
+        entry_point="envs:make_world_env",
+        vector_entry_point="envs:make_world_vector_env",
+        kwargs={"world": _name},
+    )

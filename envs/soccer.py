@@ -1,0 +1,79 @@
+"""Soccer: an agent on a walled pitch pushes a ball into a goal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.groups import Translations
+from envs.simulator import Float
+from envs.world import Bool, World
+
+AGENT_RADIUS, BALL_RADIUS = 0.10, 0.12
+GOAL_LINE, GOAL_HALF_WIDTH = 0.87, 0.40
+GOAL = np.array([GOAL_LINE + BALL_RADIUS, 0.0])
+
+
+class Soccer(World):
+    """A pitch with walls, an agent that moves by planar displacements (``R²``), and a ball that it pushes by contact.
+
+    The ball rolls on after a push, and is at rest again at the end of each step. A kerb that the agent passes over
+    keeps the ball where the agent can get behind it.
+
+    Observation: ``(64, 64, 3)`` uint8 RGB, from a fixed third-person camera.
+
+    | quantity | range | unit |
+    |---|---|---|
+    | action, ``(dx, dy)`` | [-0.3, 0.3]² | m |
+    | agent's centre, ``(x, y)`` | [-1, 1]² | m |
+    | ball's centre, ``(x, y)`` | [-0.75, 0.75]², beyond ``x = 0.87`` in the goal | m |
+
+    Reward: the decrease of the ball's distance to the goal plus half the decrease of the agent's distance to the spot
+    behind the ball (both per metre), minus 0.05 a step, plus 2 for a goal. The episode ends when the ball crosses the
+    goal line (success), or is truncated after 40 steps.
+    """
+
+    scene = "soccer.xml"
+    camera = "third_person"
+    group = Translations(2)
+    arena_side = 2.0
+    max_displacement = 0.3
+
+    # A displacement takes 0.7 s: the agent's servo settles within 0.4 s, the ball's rolling (time constant 0.07 s) after.
+    _SUBSTEPS = 35
+
+    def agent_pose(self) -> Float:
+        return self.simulator.field("qpos")[:, :2].copy()
+
+    def object_pose(self) -> Float:
+        return self.simulator.field("qpos")[:, 2:].copy()
+
+    def place(self, world: int, generator: np.random.Generator) -> None:
+        agent = generator.uniform(-1.0, 1.0, 2)
+        ball = generator.uniform(-0.7, 0.7, 2)
+        while np.linalg.norm(agent - ball) < AGENT_RADIUS + BALL_RADIUS + 0.01:
+            agent = generator.uniform(-1.0, 1.0, 2)
+        self.simulator.field("qpos")[world] = [*agent, *ball]
+        self.simulator.field("ctrl")[world] = agent
+
+    def move(self, displacement: Float) -> None:
+        self.simulator.field("ctrl")[:] = np.clip(self.agent_pose() + displacement, -1.0, 1.0)
+        self.simulator.step(self._SUBSTEPS)
+        self.simulator.field("qvel")[:] = 0.0
+        self.simulator.field("qacc_warmstart")[:] = 0.0
+
+    def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
+        new_agent, new_object = self.agent_pose(), self.object_pose()
+        to_goal = _distance(object_, GOAL) - _distance(new_object, GOAL)
+        to_ball = _distance(agent, _behind(object_)) - _distance(new_agent, _behind(new_object))
+        success = (new_object[:, 0] > GOAL_LINE) & (np.abs(new_object[:, 1]) < GOAL_HALF_WIDTH)
+        return to_goal + 0.5 * to_ball - 0.05 + 2.0 * success, success
+
+
+def _distance(points: Float, target: Float) -> Float:
+    return np.asarray(np.linalg.norm(points - target, axis=-1))
+
+
+def _behind(ball: Float) -> Float:
+    """The spot from which a straight push sends the ball towards the goal."""
+    direction = (GOAL - ball) / np.maximum(_distance(ball, GOAL)[:, None], 1e-6)
+    return np.clip(ball - (AGENT_RADIUS + BALL_RADIUS) * direction, -1.0, 1.0)

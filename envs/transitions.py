@@ -1,0 +1,130 @@
+"""Experience as data: frozen, validated arrays of transitions ``(o, a, o')``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TransitionsError(ValueError):
+    """The arrays do not describe transitions."""
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """``N`` transitions, none of them across a reset. The arrays are read-only.
+
+    Frames are stored once, though most are both the end of a transition and the start of the next.
+
+    Attributes:
+        frames: ``(F, H, W, C)`` uint8, every frame that was seen.
+        start: ``(N,)`` integers, the frame a transition starts from.
+        end: ``(N,)`` integers, the frame it leads to.
+        displacement: ``(N, dim)`` float32, the group element that was performed in between.
+        group: name of the group that acts, such as ``"R2"``.
+        truth: arrays ``(F, ...)`` of what is true of every frame, such as ``"agent_pose"``; for evaluation alone,
+            training never reads them. Empty where nothing is known.
+        touched: ``(N,)`` whether the agent moved the object, for evaluation alone; None where it is not known.
+
+    Raises:
+        TransitionsError: wrong types or shapes, indices out of range, or a displacement that is not finite.
+    """
+
+    frames: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    displacement: NDArray[np.float32]
+    group: str
+    truth: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    touched: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.frames.dtype == np.uint8, f"frames must be uint8 (0 to 255), got {self.frames.dtype}")
+        _require(self.frames.ndim == 4, f"frames must have shape (F, H, W, C), got {self.frames.shape}")
+        _require(len(self.start) > 0, "at least one transition is needed, got none")
+        for name in ("start", "end"):
+            index = getattr(self, name)
+            _require(index.shape == (len(self),), f"{name} must have shape ({len(self)},), got {index.shape}")
+            _require(np.issubdtype(index.dtype, np.integer), f"{name} must be integers, got {index.dtype}")
+            in_range = 0 <= index.min() and index.max() < len(self.frames)
+            _require(bool(in_range), f"{name} must lie in [0, {len(self.frames)}), got {index.min()} to {index.max()}")
+        shape = self.displacement.shape
+        _require(len(shape) == 2 and shape[0] == len(self), f"displacement must be ({len(self)}, dim), got {shape}")
+        _require(bool(np.isfinite(self.displacement).all()), "displacement must be finite, got NaN or infinity")
+        for name, values in self.truth.items():
+            count = len(values)
+            _require(count == len(self.frames), f"truth[{name!r}] must have {len(self.frames)} rows, got {count}")
+        if self.touched is not None:
+            _require(self.touched.shape == (len(self),), f"touched must be ({len(self)},), got {self.touched.shape}")
+        for values in (self.frames, self.start, self.end, self.displacement, *self.truth.values()):
+            values.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def observations(self) -> NDArray[np.uint8]:
+        """The frames ``o`` the transitions start from, ``(N, H, W, C)``; a copy."""
+        return self.frames[self.start]
+
+    @property
+    def next_observations(self) -> NDArray[np.uint8]:
+        """The frames ``o'`` they lead to, ``(N, H, W, C)``; a copy."""
+        return self.frames[self.end]
+
+    def select(self, chosen: NDArray[Any]) -> Transitions:
+        """The transitions with these indices (or this mask), with the frames that they need."""
+        start, end = self.start[chosen], self.end[chosen]
+        used, index = np.unique(np.concatenate([start, end]), return_inverse=True)
+        return replace(
+            self,
+            frames=self.frames[used],
+            start=index[: len(start)],
+            end=index[len(start) :],
+            displacement=self.displacement[chosen],
+            truth={name: values[used] for name, values in self.truth.items()},
+            touched=None if self.touched is None else self.touched[chosen],
+        )
+
+
+def concatenate(parts: list[Transitions]) -> Transitions:
+    """All transitions of several sets of the same world.
+
+    Raises:
+        TransitionsError: no sets, or sets of different groups, frame shapes or truths.
+    """
+    _require(len(parts) > 0, "at least one set of transitions is needed, got none")
+    kinds = {(part.group, part.frames.shape[1:], tuple(sorted(part.truth)), part.touched is None) for part in parts}
+    _require(len(kinds) == 1, f"all sets must have the same group, frame shape and truth, got {sorted(kinds)}")
+    offsets = np.cumsum([0] + [len(part.frames) for part in parts])
+    return Transitions(
+        frames=np.concatenate([part.frames for part in parts]),
+        start=np.concatenate([part.start + offset for part, offset in zip(parts, offsets, strict=False)]),
+        end=np.concatenate([part.end + offset for part, offset in zip(parts, offsets, strict=False)]),
+        displacement=np.concatenate([part.displacement for part in parts]),
+        group=parts[0].group,
+        truth={name: np.concatenate([part.truth[name] for part in parts]) for name in parts[0].truth},
+        touched=None
+        if parts[0].touched is None
+        else np.concatenate([part.touched for part in parts if part.touched is not None]),
+    )
+
+
+def equal(a: Transitions, b: Transitions) -> bool:
+    """Whether two sets hold the same transitions, to the last bit."""
+    plain = [item.name for item in fields(Transitions) if item.name not in ("truth", "group")]
+    return (
+        a.group == b.group
+        and a.truth.keys() == b.truth.keys()
+        and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in plain)
+        and all(np.array_equal(a.truth[name], b.truth[name]) for name in a.truth)
+    )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise TransitionsError(message)

@@ -1,0 +1,103 @@
+"""Image backbones: ``(B, C, H, W)`` float images in [0, 1] to ``(B, features)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SpatialSoftmaxCNN(nn.Module):
+    """Convolutions, then the expected position of each feature map's softmax, then one hidden layer.
+
+    The ``k``-th map ``h_k`` becomes the point ``Σ_uv (u, v) softmax(h_k)_uv`` in [-1, 1]²: where something is, to less
+    than a pixel, and nothing else. Positions come out almost linear, which is why this starts where a plain CNN of the
+    same cost does not (Levine et al., *End-to-end training of deep visuomotor policies*, JMLR 2016).
+
+    Args:
+        shape: height, width and channels of the images.
+        maps: number of points.
+        features: width of the hidden layer, and of the output.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], maps: int = 8, features: int = 64) -> None:
+        super().__init__()
+        height, width, channels = shape
+        self.features = features
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(channels, 16, 5, stride=2, padding=2), nn.ReLU(), nn.Conv2d(16, maps, 3, padding=1)
+        )
+        self.hidden = nn.Linear(2 * maps, features)
+        self.rows: Tensor
+        self.columns: Tensor
+        self.register_buffer("rows", torch.linspace(-1, 1, -(-height // 2)), persistent=False)
+        self.register_buffer("columns", torch.linspace(-1, 1, -(-width // 2)), persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.convolutions(images)
+        weight = maps.flatten(2).softmax(-1).view(maps.shape)
+        points = torch.cat([weight.sum(2) @ self.columns, weight.sum(3) @ self.rows], 1)
+        return functional.relu(self.hidden(points))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 with its stem for small images (a 3×3 convolution, no pooling), trained from scratch.
+
+    He et al., *Deep residual learning for image recognition*, CVPR 2016.
+
+    Args:
+        shape: height, width and channels of the images.
+    """
+
+    features = 512
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(shape[2], 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()
+        )
+        widths = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+        widths += [(128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
+        self.blocks = nn.Sequential(*(_ResidualBlock(*each) for each in widths))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled: Tensor = self.blocks(self.stem(images)).mean((2, 3))
+        return pooled
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(width_in, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.main(x) + self.shortcut(x))
+
+
+BACKBONES: dict[str, Callable[[tuple[int, int, int]], nn.Module]] = {
+    "spatial_softmax": SpatialSoftmaxCNN,
+    "resnet18": ResNet18,
+}
+
+
+def make_backbone(name: str, shape: tuple[int, int, int]) -> nn.Module:
+    """A backbone by name, with an attribute ``features``: the width of its output.
+
+    Raises:
+        ValueError: no backbone has that name.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"there is no backbone {name!r}; choose from {sorted(BACKBONES)}")
+    return BACKBONES[name](shape)

@@ -130,7 +130,7 @@ class _Recorder:
         self._frames.append(frames)
         for name in TRUTHS:
             if name in info:
-                self._truth.setdefault(name, []).append(np.asarray(info[name], np.float32).reshape(len(frames), -1))
+                self._truth.setdefault(name, []).append(np.array(info[name], np.float32).reshape(len(frames), -1))
         self._frame_count += len(frames)
         return np.arange(self._frame_count - len(frames), self._frame_count)
 
@@ -172,6 +172,7 @@ class _VectorSource:
             raise ValueError(f"a vector environment must reset on the next step (the default), this one has {mode}")
         self._env = env
         self._ended = np.zeros(env.num_envs, bool)
+        self._last_info: Info = {}
 
     def reset(self, seed: int) -> tuple[NDArray[np.uint8], Info]:
         observation, info = self._env.reset(seed=seed)
@@ -182,6 +183,9 @@ class _VectorSource:
         observation, _, terminated, truncated, info = self._env.step(action)
         valid = ~self._ended
         self._ended = terminated | truncated
+        if not valid.any():  # all were reset: what only a step reports is missing, and is not used
+            info = {**self._last_info, **info}
+        self._last_info = info
         return self._frames(observation), info, valid
 
     def _frames(self, observation: Any) -> NDArray[np.uint8]:
@@ -194,6 +198,7 @@ class _SingleSource:
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         self._env = env
         self._ended = False
+        self._last_info: Info = {}
 
     def reset(self, seed: int | None) -> tuple[NDArray[np.uint8], Info]:
         observation, info = self._env.reset(seed=seed)
@@ -223,7 +228,7 @@ def _require_frames(frames: Any, ndim: int) -> NDArray[np.uint8]:
             "the environment must observe uint8 RGB frames or be made with render_mode='rgb_array'; "
             f"got frames of type {getattr(frames, 'dtype', type(frames))} and shape {getattr(frames, 'shape', None)}"
         )
-    return np.ascontiguousarray(frames)
+    return np.array(frames, order="C")  # a copy: some environments draw every frame into the same buffer
 
 
 def _resolve_group(env: Any, group: Group | str | None) -> Group:

@@ -1,7 +1,7 @@
 """A batch of identical MuJoCo scenes: physics, pixels and full-state snapshots, without OpenGL.
 
-Pixels come from MuJoCo Warp's ray tracer everywhere, so that an encoder trained on one machine works on another. Physics
-runs on ``mujoco.batch`` on a CPU (bit-identical at any number of threads) and on MuJoCo Warp on a GPU.
+Pixels come from MuJoCo Warp's ray tracer everywhere, so that an encoder trained on one machine works on another.
+Physics runs on ``mujoco.batch`` on a CPU (bit-identical at any number of threads) and on MuJoCo Warp on a GPU.
 
 The state of a scene is one row of numbers, MuJoCo's ``mjSTATE_INTEGRATION``: everything that the next step depends on
 (time, positions, velocities, warm start, controls, mocap bodies, …), not positions and velocities alone.
@@ -117,7 +117,7 @@ class Simulator:
         return self.state[:, _state_slice(self.model, name)]
 
     def step(self, steps: int, worlds: Worlds | None = None) -> None:
-        """Advance by ``steps`` steps of physics, the controls held; all worlds, or those with the given ids (sorted)."""
+        """Advance by ``steps`` steps of physics, the controls held; all worlds, or those with the given sorted ids."""
         self._scenes.step(steps, worlds)
 
     def forward(self, worlds: Worlds | None = None) -> None:
@@ -178,6 +178,10 @@ class _CpuScenes:
         capacity = -(-num_worlds // threads)
         with _on("cpu"):
             self._tracers = [_RayTracer(model, capacity, camera, resolution) for _ in range(threads)]
+            # A tracer builds its kernel when it first draws, and kernels built on several threads at once come out
+            # wrong: with geoms missing, or not at all (SystemError, cpython#106905). So each draws once, here, in turn.
+            for tracer in self._tracers:
+                tracer.draw({name: values[:1] for name, values in self._poses.items()})
         self._pool = ThreadPoolExecutor(threads)
 
     def step(self, steps: int, worlds: Worlds | None) -> None:
@@ -194,10 +198,10 @@ class _CpuScenes:
 
         def draw(share: int) -> None:
             part = slice(bounds[share], bounds[share + 1])
-            with _on("cpu"):
-                frames[part] = self._tracers[share].draw({name: values[part] for name, values in poses.items()})
+            frames[part] = self._tracers[share].draw({name: values[part] for name, values in poses.items()})
 
-        list(self._pool.map(draw, range(len(bounds) - 1)))
+        with _on("cpu"):  # here, not in `draw`: Warp's default device is one for all threads
+            list(self._pool.map(draw, range(len(bounds) - 1)))
         return frames
 
 

@@ -60,8 +60,9 @@ class Transitions:
             _require(count == len(self.frames), f"truth[{name!r}] must have {len(self.frames)} rows, got {count}")
         if self.touched is not None:
             _require(self.touched.shape == (len(self),), f"touched must be ({len(self)},), got {self.touched.shape}")
-        for values in (self.frames, self.start, self.end, self.displacement, *self.truth.values()):
-            values.flags.writeable = False
+        touched = () if self.touched is None else (self.touched,)
+        for array in (self.frames, self.start, self.end, self.displacement, *touched, *self.truth.values()):
+            array.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.start)

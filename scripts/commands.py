@@ -1,0 +1,89 @@
+"""What the commands have in common: options, and the steps of the main job with their progress bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scripts.progress import bar
+
+if TYPE_CHECKING:
+    from envs.transitions import Transitions
+    from representations.agent_object import AgentObjectEncoder
+    from representations.training import Report
+
+Device = Literal["auto", "cpu", "cuda"]
+
+HELD_OUT_SEED = 500_000
+"""Added to a seed for the data that encoders are measured on."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Options that every command has."""
+
+    seed: int = 0
+    """Seed of everything random."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    json: bool = False
+    """Print the result as JSON on standard output, for machines."""
+
+    def run(self) -> dict[str, Any]:
+        """Do it, and return what to print."""
+        raise NotImplementedError
+
+
+def collect_transitions(world: str, count: int, seed: int, device: str, what: str = "Collecting") -> Transitions:
+    """Transitions of one of our worlds, with a progress bar."""
+    import gymnasium as gym
+
+    from envs.collect import collect
+
+    environment = gym.make_vec(f"envs:equiact/{world}-v0", num_envs=64, device=device)
+    with bar(f"{what} (compiles once)", count, "transitions") as update:
+        return collect(environment, count, seed, progress=lambda done: update(done, description=what))
+
+
+def train_encoder(
+    transitions: Transitions,
+    *,
+    seed: int,
+    device: str,
+    backbone: str = "spatial_softmax",
+    elongated: bool = False,
+    checkpoint: Path | None = None,
+) -> tuple[AgentObjectEncoder, Report]:
+    """An encoder trained on the transitions, with a progress bar; resumes from the checkpoint if there is one."""
+    import torch
+
+    from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
+    from representations.training import fit
+
+    torch.manual_seed(seed)
+    height, width, channels = transitions.frames.shape[1:]
+    encoder = AgentObjectEncoder((height, width, channels), transitions.group, backbone, elongated)
+    learner = AgentObjectLearner(encoder.to(resolve(device)), transitions)
+    stages = learner.stages()
+    with bar("Training the encoder", sum(stage.steps for stage in stages), "updates") as update:
+
+        def show(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+            note = f"loss {metrics['loss']:.4f}" if metrics else None
+            update(done, note=note, description=f"Training the encoder: {stage}")
+
+        report = fit(learner, stages, seed=seed, checkpoint=checkpoint, progress=show)
+    return encoder.eval(), report
+
+
+def resolve(device: str) -> str:
+    """The torch device for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: ``cuda`` where there is none.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use 'cpu' or 'auto'")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,0 +1,79 @@
+"""Run folders and result files: what a command was, where it ran, and JSON that is never half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "gymnasium", "stable-baselines3", "numpy")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write beside, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(beside, path)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text())
+
+
+def provenance() -> dict[str, Any]:
+    """The command, the commit and the machine: what a figure needs beside it."""
+    return {"command": command_line(), "commit": commit(), "machine": machine()}
+
+
+def command_line() -> str:
+    """What was typed, the folder of the program left out."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def commit() -> str:
+    """The commit of the checkout this package lies in, ``-dirty`` if it was edited, or the installed version."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return f"equiact {installed('equiact')}"
+    return run.stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions; nothing that names the machine."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: installed(name) for name in PACKAGES},
+    }
+
+
+def installed(package: str) -> str:
+    """Version of an installed package, or ``"not installed"``."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

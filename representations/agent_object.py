@@ -30,7 +30,7 @@ Deviations from the paper, and why
   several per cent; this one does not.
 * **An elongated object** has two radii and a predicted angle θ; ``d`` is then measured after the linear map that makes
   its ellipse round. This is where the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)`` went.
-* A trunk each for agent and object: with a shared one the outcome depends on how their losses are weighted.
+* A trunk each for agent, embedding and object: with a shared one the outcome depends on how their losses are weighted.
 
 All lengths in the losses are in units of the data's root-mean-square displacement, so that nothing is tuned by world.
 """
@@ -42,6 +42,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -52,9 +53,6 @@ from envs.transitions import Transitions
 from representations.encoder import Encoder, to_images
 from representations.networks import make_backbone
 from representations.training import Stage
-
-CONFIDENT = 0.9
-"""Posterior probability above which a transition is taken for a contact, and below one minus which for none."""
 
 
 class AgentObjectEncoder(Encoder):
@@ -84,7 +82,6 @@ class AgentObjectEncoder(Encoder):
         self.agent_head = nn.Linear(int(self.agent_trunk.features), self.dim)
         self.object_trunk = make_backbone(backbone, self.shape)
         self.object_head = nn.Linear(int(self.object_trunk.features), self.dim + 2 * elongated)
-        self.embedding_head = nn.Linear(int(self.object_trunk.features), 8)
         self.log_radii = nn.Parameter(torch.full((self.dim if elongated else 1,), math.log(0.6)))
         self.log_softness = nn.Parameter(torch.tensor(math.log(0.2)))
         self.unit: Tensor
@@ -129,10 +126,6 @@ class AgentObjectEncoder(Encoder):
             return output, None
         return output[:, : self.dim], functional.normalize(output[:, self.dim :], dim=1)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """The contrastive embedding ``w``, ``(B, 8)`` on the sphere: the object's state in no particular coordinates."""
-        return functional.normalize(self.embedding_head(self.object_trunk(images)), dim=1)
-
     def touched(self, before: Tensor, after: Tensor) -> Tensor:
         """Whether the object's latent positions ``before`` and ``after`` a step say that it was moved, ``(B,)``."""
         return (after - before).norm(dim=1) > self.contact_threshold * self.unit
@@ -157,6 +150,8 @@ class AgentObjectLearner(nn.Module):
         if transitions.frames.shape[1:] != encoder.shape:
             raise ValueError(f"frames of shape {encoder.shape} were expected, got {transitions.frames.shape[1:]}")
         self.encoder = encoder
+        trunk = make_backbone(encoder.backbone, encoder.shape)
+        self.embedder = nn.Sequential(trunk, nn.Linear(int(trunk.features), 8))
         device = next(encoder.parameters()).device
         self._frames = _tensor(transitions.frames).to(device)
         self._start = _tensor(transitions.start).to(device)
@@ -170,20 +165,17 @@ class AgentObjectLearner(nn.Module):
         self.target: Tensor
         self.moved_by: Tensor
         self.contact: Tensor
-        self.updates: Tensor
         self.register_buffer("agent", torch.zeros(frames, encoder.dim, device=device))
         self.register_buffer("target", torch.zeros(frames, encoder.dim, device=device))
         self.register_buffer("moved_by", torch.zeros(count, device=device))
         self.register_buffer("contact", torch.full((count,), 0.5, device=device))
-        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     def stages(self) -> list[Stage]:
         """What to minimise, in order."""
         encoder = self.encoder
         agent = [*encoder.agent_trunk.parameters(), *encoder.agent_head.parameters()]
-        trunk = list(encoder.object_trunk.parameters())
-        embedding = [*trunk, *encoder.embedding_head.parameters()]
-        object_ = [*trunk, *encoder.object_head.parameters()]
+        embedding = list(self.embedder.parameters())
+        object_ = [*encoder.object_trunk.parameters(), *encoder.object_head.parameters()]
         contact = [*object_, encoder.log_radii, encoder.log_softness]
 
         def stage(name: str, steps: int, loss: Any, parameters: list[nn.Parameter], size: int, **more: Any) -> Stage:
@@ -193,9 +185,17 @@ class AgentObjectLearner(nn.Module):
         return [
             stage("agent", 2000, self.agent_loss, agent, 64),
             stage("contrast", 700, self.contrastive_loss, embedding, 128, begin=self._remember_agent),
-            stage("locate", 400, self.locating_loss, object_, 64, begin=self._locate_by_embedding),
-            stage("contact", 3000, self.contact_loss, contact, 64, begin=self._label_by_position),
+            stage("locate", 800, self.locating_loss, object_, 64, begin=self._locate_by_embedding),
+            stage("contact", 800, self.contact_loss, contact, 64, begin=self._label_far_from_paths),
+            *(
+                stage(name, 800, self.contact_loss, contact, 64, begin=self._label_out_of_reach, learning_rate=2e-3)
+                for name in ("contact, again", "contact, last")
+            ),
         ]
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The contrastive embedding ``w``, ``(B, 8)`` on the sphere: the object's state in no particular coordinates."""
+        return functional.normalize(self.embedder(images), dim=1)
 
     def agent_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """``E ‖z'_int − z_int − a‖²``: the agent's position moves as the agent does."""
@@ -210,7 +210,7 @@ class AgentObjectLearner(nn.Module):
         ``−log softmax_j(−‖w_i − w'_j‖²/τ − ‖z_i + a_i − z'_j‖²/τ_int)`` at ``j = i``, ``τ = 0.05``, ``τ_int = 0.4``.
         """
         chosen = self._draw_neighbours(size, generator)
-        before, after = self.encoder.embed(self._images(chosen)).chunk(2)
+        before, after = self.embed(self._images(chosen)).chunk(2)
         arrived = self.agent[self._start[chosen]] + self._displacement[chosen]
         elsewhere = torch.cdist(arrived, self.agent[self._end[chosen]]).pow(2)
         logits = -torch.cdist(before, after).pow(2) / 0.05 - elsewhere / 0.4
@@ -232,21 +232,20 @@ class AgentObjectLearner(nn.Module):
         chosen = self._draw(size, generator)
         position, orientation = self.encoder.locate_object(self._images(chosen))
         before, after = position.chunk(2)
-        self._remember_moves(chosen, (after - before).detach().norm(dim=1))
-        contact = (self.contact[chosen] > CONFIDENT).float()
-        still = (self.contact[chosen] < 1 - CONFIDENT).float()
+        contact = (self.contact[chosen] == 1).float()
+        still = (self.contact[chosen] == 0).float()
         start, end = self._path(chosen)
         halves = (None, None) if orientation is None else orientation.chunk(2)
         reach = self._reach(before, halves[0], start, end)
         rest = self._reach(after, halves[1], end, end)
-        touch = contact * functional.softplus(-reach) + still * functional.softplus(reach)
+        touch = contact * surprise(reach) + still * surprise(-reach)
         stays = (after - before).pow(2).sum(1)
         if halves[0] is not None and halves[1] is not None:
             stays = stays + (halves[1] - halves[0]).pow(2).sum(1)
         loss = (touch + 2.5 * still * stays + 0.3 * functional.softplus(rest)).mean()
         return loss, {
-            "contacts": (self.contact > CONFIDENT).float().mean(),
-            "uncertain": ((self.contact - 0.5).abs() < CONFIDENT - 0.5).float().mean(),
+            "contacts": (self.contact == 1).float().mean(),
+            "uncertain": (self.contact == 0.5).float().mean(),
             "radius": self.encoder.radii.max(),
             "softness": self.encoder.log_softness.detach().exp() * self.encoder.unit,
         }
@@ -262,44 +261,46 @@ class AgentObjectLearner(nn.Module):
         distance = distance_to_segment(torch.zeros_like(centre), to_start / radii, to_end / radii)
         return (1 - distance) * size / softness
 
-    def _remember_moves(self, chosen: Tensor, moved_by: Tensor) -> None:
-        """Note how far the object's position moved, and decide on contacts anew twice in each pass over the data."""
-        self.moved_by[chosen] = moved_by
-        self.updates += 1
-        if int(self.updates) % max(1, len(self.moved_by) // (2 * len(chosen))) == 0:
-            self._decide_contacts()
-
-    @torch.no_grad()
-    def _decide_contacts(self) -> None:
-        self.contact[:], threshold = moved_probability(self.moved_by)
-        self.encoder.contact_threshold.fill_(threshold)
-
     def _remember_agent(self) -> None:
         self.agent[:] = self._apply(self.encoder.locate_agent)
 
     @torch.no_grad()
     def _locate_by_embedding(self) -> None:
         """Alternate between where the object is, given which transitions met it, and which did, given where it is."""
-        embedding = self._apply(self.encoder.embed)
+        embedding = self._apply(self.embed)
         self.moved_by[:] = (embedding[self._end] - embedding[self._start]).norm(dim=1)
         for _ in range(3):
-            self._decide_contacts()
+            self.contact[:] = moved_by_otsu(self.moved_by).float()
             self.target[:] = locate_by_paths(
-                embedding, self._start, self._end, self.agent[self._start], self.agent[self._end], self.contact > CONFIDENT
+                embedding, self._start, self._end, self.agent[self._start], self.agent[self._end], self.contact == 1
             )
             self.moved_by[:] = (self.target[self._end] - self.target[self._start]).norm(dim=1)
 
-    def _label_by_position(self) -> None:
+    def _label_far_from_paths(self) -> None:
+        """Label contacts against the noise where the path passes farthest from the object: a sixth of the data."""
+        self._label(lambda distance: distance >= torch.quantile(distance, 5 / 6))
+
+    def _label_out_of_reach(self) -> None:
+        """Label contacts against the noise where the path passes out of reach: a quarter beyond the learned radius."""
+        reach = 1.25 * float(self.encoder.log_radii.detach().exp().max())
+        self._label(lambda distance: distance > reach)
+
+    @torch.no_grad()
+    def _label(self, out_of_reach: Callable[[Tensor], Tensor]) -> None:
         position = self._apply(lambda images: self.encoder.locate_object(images)[0])
         self.moved_by[:] = (position[self._end] - position[self._start]).norm(dim=1)
-        self._decide_contacts()
+        distance = distance_to_segment(position[self._start], self.agent[self._start], self.agent[self._end])
+        far = out_of_reach(distance)
+        self.contact[:], threshold = moved_beyond_noise(self.moved_by, self.moved_by[far])
+        self.contact[far & (self.contact == 1)] = 0.5
+        self.encoder.contact_threshold.fill_(threshold)
 
     @torch.no_grad()
     def _apply(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        was_training = self.encoder.training
-        self.encoder.eval()
+        was_training = self.training
+        self.eval()
         result = torch.cat([function(to_images(part)) for part in self._frames.split(512)])
-        self.encoder.train(was_training)
+        self.train(was_training)
         return result
 
     def _draw(self, size: int, generator: torch.Generator) -> Tensor:
@@ -387,33 +388,42 @@ def locate_by_paths(
     return (features @ solution).to(embedding.dtype)
 
 
-def moved_probability(moved_by: Tensor, iterations: int = 60) -> tuple[Tensor, float]:
-    """Which displacements are moves and which are noise, from a mixture of two Gaussians over their logarithms.
+def surprise(logit: Tensor, wrong: float = 0.01) -> Tensor:
+    """``−log((1 − ε) p + ε (1 − p))``, ``p = sigmoid(logit)``: that of a label of which a share ε is wrong.
+
+    Unlike the logistic loss it is bounded, so that a wrong label far from the object does not drag it along.
+    """
+    right = functional.logsigmoid(logit) + math.log1p(-wrong)
+    return -torch.logaddexp(right, functional.logsigmoid(-logit) + math.log(wrong))
+
+
+def moved_beyond_noise(moved_by: Tensor, noise: Tensor) -> tuple[Tensor, float]:
+    """Which displacements are moves and which are noise, told by transitions that cannot have been contacts.
+
+    Where the agent's path is out of reach of the object, the object stays: what it seems to move by is noise. A
+    displacement is a move if it exceeds 99 % of the noise, none if it is below 90 % of it, and uncertain in between.
 
     Args:
         moved_by: ``(N,)`` displacements, at least zero.
-        iterations: of expectation maximisation.
+        noise: ``(M,)`` displacements of the transitions out of reach.
 
     Returns:
-        The posterior probability ``(N,)`` of the component with the larger mean, made monotonic beyond both means, and
-        the displacement at which the two are equally likely.
+        1 for moves, 0 for none and ½ for uncertain ones, ``(N,)``, and the displacement above which they are moves.
     """
-    x = moved_by.double().clamp_min(1e-4).log()
-    mean = torch.quantile(x, torch.tensor([0.2, 0.95], dtype=x.dtype, device=x.device))
-    std = x.std().clamp_min(0.05).expand(2) / 2
-    weight = torch.full_like(mean, 0.5)
-    posterior = torch.empty(len(x), 2, dtype=x.dtype, device=x.device)
-    for _ in range(iterations):
-        posterior = (weight.log() - std.log() - 0.5 * ((x[:, None] - mean) / std) ** 2).softmax(1)
-        count = posterior.sum(0).clamp_min(1e-9)
-        mean = (posterior * x[:, None]).sum(0) / count
-        std = ((posterior * (x[:, None] - mean) ** 2).sum(0) / count).sqrt().clamp_min(0.05)
-        weight = (count / count.sum()).clamp_min(1e-9)
-    grid = torch.linspace(float(mean[0]), float(mean[1]), 200, dtype=x.dtype, device=x.device)
-    logits = weight.log() - std.log() - 0.5 * ((grid[:, None] - mean) / std) ** 2
-    threshold = grid[(logits[:, 1] - logits[:, 0]).abs().argmin()].exp().item()
-    probability = posterior[:, 1].masked_fill(x < mean[0], 0.0).masked_fill(x > mean[1], 1.0)
-    return probability.float(), threshold
+    if len(noise) == 0:
+        noise = moved_by
+    still, moved = torch.quantile(noise, torch.tensor([0.9, 0.99], device=noise.device))
+    verdict = 0.5 * (moved_by > still).float() + 0.5 * (moved_by > moved).float()
+    return verdict, float(moved)
+
+
+def moved_by_otsu(moved_by: Tensor) -> Tensor:
+    """Otsu's threshold on the logarithm of displacements: which of them are moves, ``(N,)``."""
+    logarithm = moved_by.clamp_min(1e-4).log()
+    low, high = logarithm.min(), logarithm.max()
+    levels = ((logarithm - low) / (high - low) * 255).byte().cpu().numpy()
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return torch.from_numpy(levels > threshold).to(moved_by.device)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

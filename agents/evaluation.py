@@ -1,4 +1,4 @@
-"""Evaluation rollouts: success with its interval, returns and lengths, over episodes whose starts are fixed by a seed."""
+"""Evaluation rollouts: success with its interval, returns and lengths, over episodes whose starts a seed fixes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from agents.vec_env import Observe
-from envs.simulator import Pixels
 from envs.world import World
 
 Act = Callable[[NDArray[Any]], NDArray[Any]]
@@ -88,29 +87,3 @@ def random_policy(world: World, seed: int) -> Act:
     generator = np.random.default_rng(seed)
     low, high = world.action_space.low, world.action_space.high
     return lambda observation: generator.uniform(low, high, (len(observation), len(low)))
-
-
-def film(world: World, observe: Observe, act: Act, *, seed: int, episodes: int) -> list[tuple[Pixels, NDArray[Any]]]:
-    """Frames of some episodes, one after another, each with what the policy saw.
-
-    Args:
-        world: a batch of one.
-        observe: what the policy sees.
-        act: the policy.
-        seed: episode ``i`` starts from ``seed + i``.
-        episodes: how many.
-
-    Returns:
-        Pairs of a frame ``(H, W, 3)`` and the observation at that moment.
-    """
-    shots: list[tuple[Pixels, NDArray[Any]]] = []
-    for episode in range(episodes):
-        world.reset(np.arange(1), [np.random.default_rng(seed + episode)])
-        over = False
-        while not over:
-            observation = observe(world, None)
-            shots.append((world.render()[0], observation[0]))
-            outcome = world.step(act(observation))
-            over = bool(outcome.terminated[0] | outcome.truncated[0])
-        shots.append((world.render()[0], observe(world, None)[0]))
-    return shots

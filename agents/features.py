@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
-from torch import Tensor
+from torch import Tensor, nn
 
 from representations.encoder import Encoder
 
@@ -42,11 +42,11 @@ class EncoderFeatures(BaseFeaturesExtractor):
                 f"the environment's have {observation_space.shape}"
             )
         super().__init__(observation_space, loaded.latent_dim)
-        self.encoder = loaded
+        self.encoder = loaded.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.frozen = frozen
         self._source = str(encoder)
         if frozen:
-            self.encoder.requires_grad_(False)
+            _freeze(self.encoder)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Features ``(B, latent_dim)`` of images ``(B, C, H, W)`` in [0, 1]."""
@@ -88,10 +88,11 @@ class EncodeObservation(gym.ObservationWrapper[NDArray[np.float32], NDArray[Any]
     def __init__(self, env: gym.Env[NDArray[np.uint8], NDArray[Any]], encoder: Encoder | str | Path) -> None:
         super().__init__(env)
         self.encoder = _loaded(encoder)
-        self.observation_space = _latent_space(self.encoder)
+        self.observation_space: gym.Space[NDArray[np.float32]] = _latent_space(self.encoder)
 
     def observation(self, observation: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return _encode(self.encoder, observation[None])[0]
+        latents: NDArray[np.float32] = _encode(self.encoder, observation[None])[0]
+        return latents
 
 
 class VecEncodeObservation(VecEnvWrapper):
@@ -106,24 +107,35 @@ class VecEncodeObservation(VecEnvWrapper):
         self.encoder = _loaded(encoder)
         super().__init__(venv, observation_space=_latent_space(self.encoder))
 
-    def reset(self) -> NDArray[np.float32]:  # type: ignore[override]
-        return _encode(self.encoder, self.venv.reset())  # type: ignore[arg-type]
+    def reset(self) -> NDArray[np.float32]:
+        frames: Any = self.venv.reset()
+        return _encode(self.encoder, frames)
 
     def step_wait(self) -> Any:
+        observation: Any
         observation, reward, done, infos = self.venv.step_wait()
         for index in np.flatnonzero(done):
             last = infos[index]["terminal_observation"]
             infos[index]["terminal_observation"] = _encode(self.encoder, last[None])[0]
-        return _encode(self.encoder, observation), reward, done, infos  # type: ignore[arg-type]
+        return _encode(self.encoder, observation), reward, done, infos
+
+
+def _freeze(module: nn.Module) -> None:
+    """Make every parameter a buffer: what averages parameters, as the critic's target does, would round them away."""
+    for part in module.modules():
+        for name, value in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, value.detach())
 
 
 def _loaded(encoder: Encoder | str | Path) -> Encoder:
     return encoder if isinstance(encoder, Encoder) else Encoder.load(encoder)
 
 
-def _latent_space(encoder: Encoder) -> gym.spaces.Box:
+def _latent_space(encoder: Encoder) -> Any:
     return gym.spaces.Box(-np.inf, np.inf, (encoder.latent_dim,), np.float32)
 
 
 def _encode(encoder: Encoder, observation: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.concatenate([x.reshape(len(x), -1) for x in encoder.encode(observation).values()], 1)
+    latents = [latent.reshape(len(latent), -1) for latent in encoder.encode(observation).values()]
+    return np.concatenate(latents, 1, dtype=np.float32)

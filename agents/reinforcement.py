@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from stable_baselines3 import SAC
@@ -82,10 +83,8 @@ def train_sac(
         The trained model and its learning curve.
     """
     environment = WorldVecEnv(make_world(WORLDS_AT_A_TIME), observe)
-    environment.seed(1000 * (seed + 1))
-    model = SAC(
-        "MlpPolicy", environment, seed=seed, device="cpu", policy_kwargs={"net_arch": NET_ARCH}, **SAC_OPTIONS
-    )
+    model = SAC("MlpPolicy", environment, seed=seed, device="cpu", policy_kwargs={"net_arch": NET_ARCH}, **SAC_OPTIONS)
+    environment.seed(1000 * (seed + 1))  # the model seeds it with `seed` itself, which neighbouring seeds would share
     judge = _Judge(make_world(evaluation_episodes), observe, evaluate_every, progress)
     model.learn(steps, callback=judge)
     return model, judge.curve
@@ -102,7 +101,7 @@ def policy_act(policy: Any) -> Act:
 
 
 def save_policy(model: SAC, folder: Path) -> None:
-    """Write a soft actor-critic policy as a folder of safetensors and JSON: unlike the library's own, without pickle."""
+    """Write a soft actor-critic policy as a folder of safetensors and JSON: unlike SB3's own, without pickle."""
     weights = save_tensors({name: value.contiguous() for name, value in model.policy.state_dict().items()})
     space = model.action_space
     if not isinstance(space, gym.spaces.Box):
@@ -130,7 +129,7 @@ def load_policy(folder: Path) -> Act:
         action = gym.spaces.Box(np.array(card["low"], np.float32), np.array(card["high"], np.float32))
         policy = SACPolicy(observation, action, lambda _: 0.0, net_arch=card["net_arch"])
         policy.load_state_dict(weights)
-    except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
+    except (OSError, AssertionError, KeyError, TypeError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder} does not hold a policy: {error}") from error
     return policy_act(policy)
 

@@ -65,7 +65,7 @@ class WorldVecEnv(VecEnv):
             space = gym.spaces.Box(-np.inf, np.inf, sample.shape[1:], np.float32)
         super().__init__(world.num_worlds, space, world.action_space)
 
-    def reset(self) -> NDArray[Any]:  # type: ignore[override]
+    def reset(self) -> NDArray[Any]:
         for index, seed in enumerate(self._seeds):
             if seed is not None:
                 self._generators[index] = np.random.default_rng(seed)
@@ -77,7 +77,7 @@ class WorldVecEnv(VecEnv):
     def step_async(self, actions: NDArray[Any]) -> None:
         self._actions = actions
 
-    def step_wait(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[dict[str, Any]]]:  # type: ignore[override]
+    def step_wait(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[dict[str, Any]]]:
         outcome = self.world.step(self._actions)
         observation = self._observe(self.world, None)
         self._returns += outcome.reward

@@ -96,7 +96,8 @@ class Translations(Group):
         return np.zeros(self.dim)
 
     def compose(self, g: Array, h: Array) -> Array:
-        return g + h
+        product: Array = g + h
+        return product
 
     def inverse(self, g: Array) -> Array:
         return -g
@@ -108,7 +109,8 @@ class Translations(Group):
         return g
 
     def squared_distance(self, g: Array, h: Array) -> Array:
-        return ((g - h) ** 2).sum(-1)
+        squared: Array = ((g - h) ** 2).sum(-1)
+        return squared
 
 
 def group_from_name(name: str) -> Group:

@@ -38,7 +38,7 @@ class Soccer(World):
     arena_side = 2.0
     max_displacement = 0.3
 
-    # A displacement takes 0.7 s: the agent's servo settles within 0.4 s, the ball's rolling (time constant 0.07 s) after.
+    # A move takes 0.7 s: the agent's servo settles within 0.4 s, the ball's rolling (time constant 0.07 s) later.
     _SUBSTEPS = 35
 
     def agent_pose(self) -> Float:

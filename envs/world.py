@@ -5,7 +5,7 @@ the agent is asked to make), and ``info`` tells what happened.
 
 | key of ``info`` | shape | meaning |
 |---|---|---|
-| ``displacement`` | ``(dim,)`` | the group element that was *performed*: odometry, other than the action where something blocks |
+| ``displacement`` | ``(dim,)`` | the element that was *performed*: odometry; not the action where something blocks |
 | ``agent_pose`` | ``(dim,)`` | where the agent truly is, in metres; for evaluation only, training never sees it |
 | ``object_pose`` | ``(dim,)`` | where the object truly is, in metres; for evaluation only |
 | ``touched`` | ``()`` | whether the agent moved the object in this step |
@@ -37,7 +37,7 @@ Info = dict[str, NDArray[Any]]
 
 ASSETS = Path(__file__).parent / "assets"
 TOUCH_THRESHOLD = 1e-4
-"""Metres by which the object must have moved for the step to count as touched: far above what a scene at rest creeps."""
+"""Metres by which the object must have moved for the step to count as touched: far above what a scene creeps."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class World(ABC):
     camera: ClassVar[str]
     group: ClassVar[Group]
     arena_side: ClassVar[float]
-    """Side in metres of the square of positions that the agent can take; errors are also given as a fraction of it."""
+    """Side in metres of the square of the agent's positions; errors are also given as a fraction of it."""
     max_displacement: ClassVar[float]
     """Largest coordinate, in metres, of one action; larger commands are clipped."""
 
@@ -184,7 +184,7 @@ class WorldEnv(gym.Env[Pixels, NDArray[np.float32]]):
         frame = self.world.render()[0]
         return frame, float(outcome.reward[0]), bool(outcome.terminated[0]), bool(outcome.truncated[0]), info
 
-    def render(self) -> Pixels | None:  # type: ignore[override]
+    def render(self) -> Pixels | None:
         return self.world.render()[0] if self.render_mode == "rgb_array" else None
 
 

@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -49,7 +51,8 @@ class Encoder(nn.Module, ABC):
 
     def __init__(self, shape: tuple[int, int, int], group: str) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        height, width, channels = shape
+        self.shape = (height, width, channels)
         self.group = group
         self.metrics: dict[str, float] = {}
 
@@ -83,9 +86,9 @@ class Encoder(nn.Module, ABC):
         Raises:
             ObservationError: another shape or type, such as float images.
         """
-        given = torch.from_numpy(observations) if isinstance(observations, np.ndarray) else observations
+        given = as_tensor(observations) if isinstance(observations, np.ndarray) else observations
         self._require(given)
-        device = next(self.parameters()).device
+        device = next(chain(self.parameters(), self.buffers())).device
         with torch.no_grad():
             latents = self.latents(to_images(given.to(device)))
         if isinstance(observations, np.ndarray):
@@ -131,11 +134,12 @@ class Encoder(nn.Module, ABC):
         try:
             encoder = kind(**card["hyperparameters"])
             encoder.load_state_dict(load_tensors(weights))
-        except (TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            consistent = encoder.group == card["group"] and list(encoder.shape) == card["input"]["shape"]
+            encoder.metrics = dict(card["metrics"])
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise EncoderFileError(f"{folder}: the card does not match the weights: {error}") from error
-        if encoder.group != card["group"] or list(encoder.shape) != card["input"]["shape"]:
+        if not consistent:
             raise EncoderFileError(f"{folder}: the card contradicts itself about its group or its input's shape")
-        encoder.metrics = dict(card["metrics"])
         return encoder.to(device).eval()
 
     def _require(self, observations: Tensor) -> None:
@@ -147,6 +151,13 @@ class Encoder(nn.Module, ABC):
         if observations.ndim != 4 or tuple(observations.shape[1:]) != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise ObservationError(f"images (B, {expected}) were expected, got {tuple(observations.shape)}")
+
+
+def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    """The same memory as a tensor, to be read only: torch warns of arrays that are read-only, as `Transitions` are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def to_images(observations: Tensor) -> Tensor:
@@ -178,7 +189,11 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         if folder.exists():
             old = fresh.with_name(fresh.name + "-old")
             os.replace(folder, old)
-            os.replace(fresh, folder)
+            try:
+                os.replace(fresh, folder)
+            except OSError:
+                os.replace(old, folder)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(fresh, folder)
@@ -191,9 +206,11 @@ def _read_card(folder: Path) -> dict[str, Any]:
         card = json.loads((folder / CARD).read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise EncoderFileError(f"{folder} has no readable {CARD}: {error}") from error
+    if not isinstance(card, dict):
+        raise EncoderFileError(f"{folder / CARD} is not a JSON object")
     missing = {"format", "class", "hyperparameters", "input", "group", "metrics", "sha256"} - set(card)
     if missing:
         raise EncoderFileError(f"{folder / CARD} lacks {sorted(missing)}")
     if card["format"] != FORMAT:
         raise EncoderFileError(f"{folder / CARD} has format {card['format']}, this version reads format {FORMAT}")
-    return dict(card)
+    return card

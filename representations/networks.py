@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class SpatialSoftmaxCNN(nn.Module):
+class Backbone(nn.Module):
+    """An image network.
+
+    Attributes:
+        features: width of its output.
+    """
+
+    features: int
+
+
+class SpatialSoftmaxCNN(Backbone):
     """Convolutions, then the expected position of each feature map's softmax, then one hidden layer.
 
     The ``k``-th map ``h_k`` becomes the point ``Σ_uv (u, v) softmax(h_k)_uv`` in [-1, 1]²: where something is, to less
@@ -43,7 +53,7 @@ class SpatialSoftmaxCNN(nn.Module):
         return functional.relu(self.hidden(points))
 
 
-class ResNet18(nn.Module):
+class ResNet18(Backbone):
     """ResNet-18 with its stem for small images (a 3×3 convolution, no pooling), trained from scratch.
 
     He et al., *Deep residual learning for image recognition*, CVPR 2016.
@@ -86,14 +96,14 @@ class _ResidualBlock(nn.Module):
         return functional.relu(self.main(x) + self.shortcut(x))
 
 
-BACKBONES: dict[str, Callable[[tuple[int, int, int]], nn.Module]] = {
+BACKBONES: dict[str, Callable[[tuple[int, int, int]], Backbone]] = {
     "spatial_softmax": SpatialSoftmaxCNN,
     "resnet18": ResNet18,
 }
 
 
-def make_backbone(name: str, shape: tuple[int, int, int]) -> nn.Module:
-    """A backbone by name, with an attribute ``features``: the width of its output.
+def make_backbone(name: str, shape: tuple[int, int, int]) -> Backbone:
+    """A backbone by name.
 
     Raises:
         ValueError: no backbone has that name.

@@ -89,8 +89,8 @@ def fit(
         module: everything that training changes: parameters and buffers.
         stages: what to minimise.
         seed: of the batches.
-        checkpoint: file to write every ``checkpoint_seconds`` and when interrupted, and to resume from if it exists;
-            removed at the end.
+        checkpoint: file to write every ``checkpoint_seconds`` and when interrupted between two updates, and to resume
+            from if it exists; removed at the end.
         progress: called after every update.
 
     Raises:
@@ -110,7 +110,7 @@ def fit(
                 run.save(checkpoint)
                 saved = time.monotonic()
     except KeyboardInterrupt:
-        if checkpoint is not None:
+        if checkpoint is not None and run.whole:
             run.save(checkpoint)
         raise
     if checkpoint is not None:
@@ -125,6 +125,8 @@ class _Run:
         self.report = Report()
         self.total = sum(stage.steps for stage in stages)
         self.done = 0
+        self.whole = True
+        """Whether no update is half done: only then can training resume from here."""
         self.stage_name = stages[0].name
         self._module = module
         self._stages = stages
@@ -139,6 +141,7 @@ class _Run:
 
     def update(self) -> Metrics:
         """One update of the current stage; returns its metrics where they are recorded, else nothing."""
+        self.whole = False
         began = time.monotonic()
         stage = self._stages[self._stage]
         self.stage_name = stage.name
@@ -160,6 +163,7 @@ class _Run:
             self.report.history.append({**entry, **recorded})
         if self._step == stage.steps:
             self._stage, self._step = self._stage + 1, 0
+        self.whole = True
         return recorded
 
     def _minimise(self, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
@@ -168,7 +172,7 @@ class _Run:
             group["lr"] = stage.learning_rate * min(1.0, 2.0 * remaining + 0.02)
         loss, metrics = stage.loss(self._generator)
         self._optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self._optimizer.step()
         return loss, metrics
 
@@ -203,7 +207,10 @@ class _Run:
                 "remove it or choose another folder"
             )
         prefix = "module."
-        self._module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        try:
+            self._module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} belongs to other training: {error}") from error
         self.report = Report(**position["report"])
         self._stage, self._step, self.done = position["stage"], position["step"], position["done"]
         if self._step > 0:

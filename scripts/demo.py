@@ -55,7 +55,8 @@ class Demo(Command):
         claim = self.out / "demo.json"
         if claim.exists() and read_json(claim) != settings:
             raise ValueError(
-                f"{self.out} holds the demo {read_json(claim)}, this one is {settings}; choose another --out or remove it"
+                f"{self.out} holds the demo {read_json(claim)}, this one is {settings}; "
+                "choose another --out or remove it"
             )
         write_json(claim, settings)
 
@@ -138,11 +139,11 @@ def encoder_evaluation(encoder: AgentObjectEncoder, held_out: Transitions, world
     return {
         "rows": {
             "trained": evaluate_encoder(encoder, held_out, side),
-            "untrained": evaluate_encoder(AgentObjectEncoder(**encoder.hyperparameters), held_out, side),
+            "untrained": evaluate_encoder(AgentObjectEncoder(**encoder.hyperparameters).eval(), held_out, side),
             "chance": chance(held_out, side),
         },
         "positions": shown,
-        "object_moves": {"still": moves[~touched].tolist(), "touched": moves[touched].tolist()},  # type: ignore[index,operator]
+        "object_moves": {"still": moves[~touched].tolist(), "touched": moves[touched].tolist()},  # type: ignore[operator]
         "threshold": float(encoder.contact_threshold * encoder.unit),
         "arena_side": side,
     }
@@ -166,4 +167,4 @@ def _render_fps(batch: Any) -> float:
     for _ in range(repeats):
         batch.step(np.zeros((batch.num_worlds, batch.group.dim)))
         batch.render()
-    return repeats * batch.num_worlds / (time.monotonic() - began)
+    return float(repeats * batch.num_worlds / (time.monotonic() - began))

@@ -32,7 +32,7 @@ class Evaluate(Command):
         world = world_class(self.world)
         encoder = AgentObjectEncoder.load(self.encoder)
         held_out = collect_transitions(self.world, self.transitions, self.seed + HELD_OUT_SEED, self.device)
-        untrained = AgentObjectEncoder(**encoder.hyperparameters)
+        untrained = AgentObjectEncoder(**encoder.hyperparameters).eval()
         result: dict[str, Any] = {
             "trained": evaluate_encoder(encoder, held_out, world.arena_side),
             "untrained": evaluate_encoder(untrained, held_out, world.arena_side),

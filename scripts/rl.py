@@ -96,7 +96,7 @@ def _watch(jobs: list[Job], processes: list[Any], messages: Any, progress: Progr
         if error is not None:
             raise RuntimeError(f"training the policy on {name} failed: {error}")
         progress.update(tasks[name], completed=done, note=note)
-        if done is None or done >= progress.tasks[tasks[name]].total and note == "done":
+        if note == "done":
             running.discard(name)
 
 

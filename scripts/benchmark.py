@@ -1,0 +1,205 @@
+"""`equiact benchmark`: what the README claims, measured again, over seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_encoder
+from scripts.demo import encoder_evaluation
+from scripts.progress import bar
+from scripts.rl import Job, run_jobs
+from scripts.runs import provenance, read_json, write_json
+
+if TYPE_CHECKING:
+    from envs.transitions import Transitions
+    from representations.agent_object import AgentObjectEncoder
+
+FIRST_SEED = 100
+"""Seeds below it are for tuning; figures are reported on seeds from it on."""
+
+
+@dataclass(frozen=True)
+class Benchmark(Command):
+    """Measure what the README claims, over seeds, and write it to results/. Stopped, it goes on at the next seed."""
+
+    what: Annotated[Literal["encoder", "rl", "render"], tyro.conf.Positional] = "encoder"
+    """The encoder's errors and speed; reinforcement learning on it; or frames a second."""
+    world: str = "Soccer"
+    """Name of the world."""
+    seeds: int = 5
+    """How many seeds, from 100 on."""
+    transitions: int = 20_000
+    """How many transitions to learn from."""
+    rl_steps: int = 24_000
+    """Steps of reinforcement learning."""
+    results: Path = Path("results")
+    """Folder of the result files."""
+    work: Path = Path("runs/benchmark")
+    """Folder of what is made on the way, a part a seed."""
+
+    def run(self) -> dict[str, Any]:
+        measure = {"encoder": self._encoder, "rl": self._rl, "render": self._render}[self.what]
+        seeds = [FIRST_SEED + index for index in range(self.seeds)]
+        rows = [self._cached(seed, measure) for seed in seeds]
+        name = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}[self.what]
+        figures = {label: _figure([row[label] for row in rows]) for label in rows[0]}
+        write_json(
+            self.results / f"{name}_{self.world.lower()}.json", {**provenance(), "seeds": seeds, "figures": figures}
+        )
+        return {label: figure["mean"] for label, figure in figures.items()}
+
+    def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, float]:
+        """What was measured for this seed before, or now."""
+        path = self.work / self.world / f"{self.what}-{seed}.json"
+        if not path.exists():
+            write_json(path, measure(seed))
+        row: dict[str, float] = read_json(path)
+        return row
+
+    def _encoder(self, seed: int) -> dict[str, float]:
+        transitions = collect_transitions(self.world, self.transitions, seed, self.device)
+        checkpoint = self.work / self.world / f"encoder-{seed}.checkpoint"
+        encoder, report = train_encoder(transitions, seed=seed, device=self.device, checkpoint=checkpoint)
+        held_out = collect_transitions(self.world, 4000, seed + HELD_OUT_SEED, self.device, "Held-out data")
+        encoder.to("cpu").save(self.work / self.world / f"encoder-{seed}")
+        rows = encoder_evaluation(encoder, held_out, self.world)["rows"]
+        trained, untrained, chance = rows["trained"], rows["untrained"], rows["chance"]
+        speed = report.transitions / report.seconds
+        return {
+            "agent RMSE, % of the side": trained["agent_rmse_pct"],
+            "object RMSE, % of the side": trained["object_rmse_pct"],
+            "agent RMSE, untrained": untrained["agent_rmse_pct"],
+            "object RMSE, untrained": untrained["object_rmse_pct"],
+            "agent RMSE, chance": chance["agent_rmse_pct"],
+            "object RMSE, chance": chance["object_rmse_pct"],
+            "isometry error, m²": trained["isometry_error"],
+            "R² of a linear probe, object": trained["object_probe_r2"],
+            "contact precision": trained["contact_precision"],
+            "contact recall": trained["contact_recall"],
+            "training, s": report.seconds,
+            "transitions/s": speed,
+            "share of the bare network's speed": speed / bare_transitions_per_second(encoder, transitions, report),
+            "encode one frame on one core, ms": encode_milliseconds(encoder, held_out),
+        }
+
+    def _rl(self, seed: int) -> dict[str, float]:
+        """Soft actor-critic on the encoder that ``benchmark encoder`` trained with this seed, and on true state."""
+        from agents.evaluation import evaluate, random_policy
+        from agents.reinforcement import EVALUATION_SEED, load_policy
+        from agents.vec_env import observe_latents, observe_state
+        from envs import world_class
+        from representations.encoder import Encoder
+
+        folder = self.work / self.world / f"encoder-{seed}"
+        jobs = [
+            Job(name, self.world, source, self.rl_steps, seed, self.device, self.work / self.world / f"{name}-{seed}")
+            for name, source in (("encoder", folder), ("true_state", None))
+        ]
+        run_jobs([job for job in jobs if not job.curve_file.exists()])
+        batch = world_class(self.world)(200, device=self.device)
+        start = EVALUATION_SEED + seed
+        see = observe_latents(Encoder.load(folder))
+        reached = {job.name: _steps_to(read_json(job.curve_file), 0.95) for job in jobs}
+        return {
+            "success on the encoder": evaluate(batch, see, load_policy(jobs[0].folder), seed=start).success,
+            "success on true state": evaluate(batch, observe_state, load_policy(jobs[1].folder), seed=start).success,
+            "success of random actions": evaluate(batch, observe_state, random_policy(batch, seed), seed=start).success,
+            "steps to 95 % on the encoder": reached["encoder"],
+            "steps to 95 % on true state": reached["true_state"],
+            "steps, encoder : true state": reached["encoder"] / reached["true_state"],
+        }
+
+    def _render(self, seed: int) -> dict[str, float]:
+        import numpy as np
+
+        from envs import world_class
+
+        batch = world_class(self.world)(256, device=self.device)
+        batch.reset(np.arange(256), [np.random.default_rng(seed + index) for index in range(256)])
+        action = np.random.default_rng(seed).uniform(-0.3, 0.3, (256, batch.group.dim))
+        acting = bare = 0.0
+        with bar("Drawing", 20, "rounds") as update:
+            for done in range(20):
+                began = time.perf_counter()
+                batch.step(action)
+                batch.render()
+                middle = time.perf_counter()
+                batch.render()
+                acting, bare = acting + middle - began, bare + time.perf_counter() - middle
+                update(done + 1)
+        rate = 20 * 256 / acting
+        return {"frames/s, physics included": rate, "share of the bare ray tracer": bare / acting}
+
+
+def bare_transitions_per_second(encoder: AgentObjectEncoder, transitions: Transitions, report: Any) -> float:
+    """Transitions a second of forward, backward and update of the same networks alone, on batches in memory.
+
+    Stage by stage as in training, weighted by how many transitions each stage saw.
+    """
+    import torch
+    from torch import nn
+
+    from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
+    from representations.encoder import as_tensor, to_images
+
+    learner = AgentObjectLearner(AgentObjectEncoder(**encoder.hyperparameters), transitions)
+    networks: dict[str, nn.Module] = {
+        "agent": nn.Sequential(learner.encoder.agent_trunk, learner.encoder.agent_head),
+        "contrast": learner.embedder,
+    }
+    object_ = nn.Sequential(learner.encoder.object_trunk, learner.encoder.object_head)
+    seconds = seen = 0.0
+    for stage in learner.stages():
+        network = networks.get(stage.name, object_)
+        images = to_images(as_tensor(transitions.frames[: 2 * stage.batch_size]))
+        optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+        repeats = 30
+        for repeat in range(repeats + 5):
+            if repeat == 5:
+                began = time.perf_counter()
+            optimizer.zero_grad()
+            network(images).pow(2).mean().backward()
+            optimizer.step()
+        seconds += stage.steps * (time.perf_counter() - began) / repeats
+        seen += stage.steps * stage.batch_size
+    return seen / seconds
+
+
+def encode_milliseconds(encoder: AgentObjectEncoder, transitions: Transitions) -> float:
+    """Median time of encoding a single frame on one core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times = []
+    for index in range(300):
+        began = time.perf_counter()
+        encoder.encode(transitions.frames[index : index + 1])
+        times.append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    return 1000 * sorted(times)[len(times) // 2]
+
+
+def _figure(values: list[float]) -> dict[str, Any]:
+    """Mean over seeds, its bootstrap interval (95 %), and each seed's value."""
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    mean = float(np.mean(values))
+    if len(set(values)) < 2:
+        return {"mean": mean, "interval": [mean, mean], "seeds": values}
+    generator = np.random.default_rng(0)
+    interval = bootstrap((values,), np.mean, method="percentile", rng=generator).confidence_interval
+    return {"mean": mean, "interval": [float(interval.low), float(interval.high)], "seeds": values}
+
+
+def _steps_to(curve: dict[str, Any], success: float) -> float:
+    """Steps at which the curve first reached this success, or twice its length where it never did."""
+    reached = [step for step, rate in zip(curve["steps"], curve["success"], strict=True) if rate >= success]
+    return float(reached[0] if reached else 2 * curve["steps"][-1])

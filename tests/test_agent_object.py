@@ -1,0 +1,243 @@
+"""The agent-object method: its geometry, its labels of contact, its first map of the object, and that it learns."""
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from envs import world_class
+from envs.collect import collect
+from envs.transitions import Transitions
+from representations.agent_object import (
+    AgentObjectEncoder,
+    AgentObjectLearner,
+    distance_to_segment,
+    locate_by_paths,
+    moved_beyond_noise,
+    nearest_on_segment,
+    surprise,
+)
+from representations.metrics import chance, evaluate_encoder, locate, rmse
+from representations.training import fit
+
+coordinate = st.floats(-10, 10, allow_nan=False, width=32)
+points = st.lists(coordinate, min_size=2, max_size=2).map(lambda xy: torch.tensor([xy], dtype=torch.float64))
+laws = settings(max_examples=60, deadline=None)
+NEAR = 1e-5
+
+
+def distance(point: Tensor, start: Tensor, end: Tensor) -> float:
+    return float(distance_to_segment(point, start, end))
+
+
+@laws
+@given(points, points, st.floats(0, 1))
+def test_points_of_a_segment_are_on_it(start: Tensor, end: Tensor, share: float) -> None:
+    point = start + share * (end - start)
+    assert distance(point, start, end) < NEAR
+    torch.testing.assert_close(nearest_on_segment(point, start, end), point, atol=NEAR, rtol=0)
+
+
+@laws
+@given(points, points, points)
+def test_a_segment_has_no_direction(point: Tensor, start: Tensor, end: Tensor) -> None:
+    assert distance(point, start, end) == pytest.approx(distance(point, end, start), abs=NEAR)
+
+
+@laws
+@given(points, points, points, points, st.floats(-4, 4))
+def test_distance_does_not_change_with_a_motion(
+    point: Tensor, start: Tensor, end: Tensor, shift: Tensor, angle: float
+) -> None:
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotation = torch.tensor([[cos, -sin], [sin, cos]], dtype=torch.float64)
+    moved = (x @ rotation.T + shift for x in (point, start, end))
+    assert distance(*moved) == pytest.approx(distance(point, start, end), abs=NEAR)
+
+
+@laws
+@given(points, points, points, st.floats(0, 1))
+def test_no_point_of_a_segment_is_nearer(point: Tensor, start: Tensor, end: Tensor, share: float) -> None:
+    other = start + share * (end - start)
+    assert distance(point, start, end) <= float((point - other).norm()) + NEAR
+    nearest = nearest_on_segment(point, start, end)
+    assert distance(nearest, start, end) < NEAR
+    assert distance(point, start, end) == pytest.approx(float((point - nearest).norm()), abs=NEAR)
+
+
+@laws
+@given(points, points)
+def test_a_segment_may_be_a_point(point: Tensor, end: Tensor) -> None:
+    assert distance(point, end, end) == pytest.approx(float((point - end).norm()), abs=NEAR)
+
+
+def test_distances_of_a_batch_have_finite_gradients_even_at_zero() -> None:
+    centre = torch.zeros(3, 2, requires_grad=True)
+    start, end = torch.tensor([[0.0, 0], [-1, 0], [2, 0]]), torch.tensor([[0.0, 0], [1, 0], [3, 4]])
+    found = distance_to_segment(centre, start, end)
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 2.0]), atol=NEAR, rtol=0)
+    found.sum().backward()
+    assert centre.grad is not None
+    assert torch.isfinite(centre.grad).all()
+
+
+def test_surprise_is_bounded_where_a_label_is_wrong() -> None:
+    logits = torch.linspace(-200, 200, 4001)
+    values = surprise(logits)
+    assert torch.isfinite(values).all()
+    assert values.min() >= 0
+    assert values.max() <= -np.log(0.01) + 1e-4
+    assert (values.diff() <= 1e-6).all(), "a likelier label must not surprise more"
+    assert float(surprise(torch.tensor(0.0))) == pytest.approx(np.log(2), abs=1e-6)
+    assert float(surprise(torch.tensor(200.0))) == pytest.approx(-np.log(0.99), abs=1e-5)
+
+
+def test_moves_stand_out_from_the_noise() -> None:
+    generator = np.random.default_rng(0)
+    moved = generator.random(20_000) < 0.25
+    noise = np.abs(generator.normal(0, 0.02, 20_000))
+    moved_by = torch.tensor(np.where(moved, generator.uniform(0.03, 0.5, 20_000), noise)).float()
+    verdict, threshold = moved_beyond_noise(moved_by, torch.tensor(np.abs(generator.normal(0, 0.02, 3000))).float())
+    assert set(verdict.unique().tolist()) == {0.0, 0.5, 1.0}
+    called, uncertain = (verdict == 1).numpy(), (verdict == 0.5).numpy()
+    assert (moved & called).sum() / called.sum() > 0.95
+    assert (moved & called).sum() / moved.sum() > 0.93
+    assert (moved & (verdict == 0).numpy()).sum() <= 0.01 * moved.sum()
+    assert uncertain.mean() < 0.12
+    assert threshold == pytest.approx(2.576 * 0.02, rel=0.1)
+    np.testing.assert_array_equal(called, (moved_by > threshold).numpy())
+
+
+def test_without_transitions_out_of_reach_the_noise_is_everything() -> None:
+    moved_by = torch.linspace(0, 1, 1001)
+    verdict, threshold = moved_beyond_noise(moved_by, moved_by[:0])
+    assert threshold == pytest.approx(0.99, abs=1e-3)
+    assert float((verdict == 1).float().mean()) == pytest.approx(0.01, abs=2e-3)
+
+
+def affine_r2(found: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
+    design = np.concatenate([found, np.ones((len(found), 1))], 1)
+    residual = true - design @ np.linalg.lstsq(design, true, rcond=None)[0]
+    return float(1 - (residual**2).sum() / ((true - true.mean(0)) ** 2).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_paths_locate_an_object_that_is_known_in_no_coordinates(seed: int) -> None:
+    """Agents walk at random, a point jumps when it is met, and of the contacts three in ten are wrong."""
+    generator = np.random.default_rng(seed)
+    count, radius, step = 6000, 0.3, 1.0
+    agent, object_ = np.zeros((count + 1, 2)), np.zeros((count + 1, 2))
+    met = np.zeros(count, bool)
+    for i in range(count):
+        to_object = object_[i] - agent[i]
+        aim = to_object + generator.normal(0, 0.5, 2) if generator.random() < 0.5 else generator.normal(0, step, 2)
+        agent[i + 1] = np.clip(agent[i] + aim * min(1, step / np.linalg.norm(aim)), -3, 3)
+        path = (torch.tensor(x[None]) for x in (object_[i], agent[i], agent[i + 1]))
+        met[i] = distance_to_segment(*path) < radius
+        push = generator.normal(0, 0.6, 2) if met[i] else 0.0
+        object_[i + 1] = np.clip(object_[i] + push, -2.5, 2.5)
+    features = np.tanh(0.35 * object_ @ generator.normal(size=(2, 8)) + generator.normal(0, 0.5, 8))
+    embedding = features / np.linalg.norm(features, axis=1, keepdims=True) + generator.normal(0, 0.01, features.shape)
+    called = met.copy()
+    called[generator.choice(np.flatnonzero(~met), round(met.sum() * 3 / 7), replace=False)] = True
+    assert 0.25 < 1 - met[called].mean() < 0.35
+    start = torch.arange(count)
+    places = torch.tensor(agent, dtype=torch.float32)
+    found = locate_by_paths(
+        torch.tensor(embedding, dtype=torch.float32),
+        start,
+        start + 1,
+        places[start],
+        places[start + 1],
+        torch.tensor(called),
+    )
+    assert found.shape == (count + 1, 2)
+    assert affine_r2(found.numpy(), object_) > 0.9
+    assert affine_r2(agent, object_) < 0.85, "the agent's place alone must not do"
+
+
+def test_groups_that_are_not_translations_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"translations.*'SO2'"):
+        AgentObjectEncoder((32, 32, 3), "SO2")
+    with pytest.raises(ValueError, match=r"plane.*'R3'"):
+        AgentObjectEncoder((32, 32, 3), "R3", elongated=True)
+    with pytest.raises(ValueError, match=r"no backbone 'vgg'.*resnet18.*spatial_softmax"):
+        AgentObjectEncoder((32, 32, 3), "R2", backbone="vgg")
+
+
+def blank_transitions(shape: tuple[int, int, int] = (32, 32, 3), group: str = "R2") -> Transitions:
+    return Transitions(
+        frames=np.zeros((3, *shape), np.uint8),
+        start=np.arange(2),
+        end=np.arange(1, 3),
+        displacement=np.full((2, int(group[1:])), 0.5, np.float32),
+        group=group,
+    )
+
+
+def test_learner_takes_only_transitions_that_fit() -> None:
+    encoder = AgentObjectEncoder((32, 32, 3), "R2")
+    with pytest.raises(ValueError, match=r"R2.*R3"):
+        AgentObjectLearner(encoder, blank_transitions(group="R3"))
+    with pytest.raises(ValueError, match=r"\(32, 32, 3\).*\(16, 32, 3\)"):
+        AgentObjectLearner(encoder, blank_transitions(shape=(16, 32, 3)))
+
+
+def test_lengths_are_in_units_of_the_data() -> None:
+    encoder = AgentObjectEncoder((32, 32, 3), "R2")
+    AgentObjectLearner(encoder, blank_transitions())
+    assert float(encoder.unit) == pytest.approx(np.sqrt(0.5))
+    assert encoder.radii.tolist() == pytest.approx([0.6 * np.sqrt(0.5)])
+    before, after = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.9, 0.0]])
+    assert encoder.touched(before, after).tolist() == [False, True]
+
+
+def test_scale_is_of_all_stages() -> None:
+    encoder = AgentObjectEncoder((32, 32, 3), "R2")
+    whole = AgentObjectLearner(encoder, blank_transitions()).stages()
+    tenth = AgentObjectLearner(encoder, blank_transitions(), scale=0.1).stages()
+    assert [stage.steps for stage in tenth] == [stage.steps // 10 for stage in whole]
+    assert len({stage.name for stage in whole}) == len(whole)
+
+
+def soccer(count: int, seed: int, resolution: int) -> Transitions:
+    worlds = gym.make_vec("envs:equiact/Soccer-v0", num_envs=16, resolution=(resolution, resolution), device="cpu")
+    return collect(worlds, count, seed)
+
+
+def agent_error(encoder: AgentObjectEncoder, transitions: Transitions) -> float:
+    """That of the agent up to its own translation: before the object is learned there is no common one."""
+    located = locate(encoder.eval(), transitions)
+    error = located.agent_estimated - located.agent_true
+    return rmse(error - error.mean(0), np.zeros_like(error))
+
+
+def test_the_agent_is_found_within_seconds() -> None:
+    torch.manual_seed(0)
+    encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2"), soccer(300, 1, 32)
+    learner = AgentObjectLearner(encoder, soccer(1500, 0, 32))
+    untrained = agent_error(encoder, held_out)
+    fit(learner, [replace(learner.stages()[0], steps=400)], seed=0)
+    assert agent_error(encoder, held_out) < untrained / 5
+
+
+@pytest.mark.slow
+def test_agent_and_object_are_found() -> None:
+    torch.manual_seed(0)
+    encoder, held_out = AgentObjectEncoder((64, 64, 3), "R2"), soccer(1000, 1, 64)
+    learner = AgentObjectLearner(encoder, soccer(6000, 0, 64), scale=0.5)
+    side = world_class("Soccer").arena_side
+    references = [evaluate_encoder(encoder.eval(), held_out, side), chance(held_out, side)]
+    fit(learner.train(), learner.stages(), seed=0)
+    result = evaluate_encoder(encoder.eval(), held_out, side)
+    assert result["agent_rmse_pct"] < 2
+    assert result["object_rmse_pct"] < 10
+    for reference in references:
+        assert result["agent_rmse"] < reference["agent_rmse"] / 5
+        assert result["object_rmse"] < reference["object_rmse"] / 5

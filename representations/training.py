@@ -181,7 +181,7 @@ class _Run:
         tensors = {f"module.{name}": value.contiguous() for name, value in self._module.state_dict().items()}
         tensors["generator"] = self._generator.get_state()
         for index, state in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+            tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
         position = {
             "plan": self._plan(),
             "stage": self._stage,

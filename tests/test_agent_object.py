@@ -1,6 +1,7 @@
 """The agent-object method: its geometry, its labels of contact, its first map of the object, and that it learns."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -241,3 +242,29 @@ def test_agent_and_object_are_found() -> None:
     for reference in references:
         assert result["agent_rmse"] < reference["agent_rmse"] / 5
         assert result["object_rmse"] < reference["object_rmse"] / 5
+
+
+def test_training_resumes_with_images_in_channels_last_memory(tmp_path: Path) -> None:
+    """A checkpoint holds Adam's state of channels-last weights, which is not contiguous."""
+    generator = np.random.default_rng(0)
+    frames = generator.integers(0, 255, (40, 16, 16, 3), dtype=np.uint8)
+    transitions = Transitions(
+        frames, np.arange(39), np.arange(1, 40), generator.normal(size=(39, 2)).astype(np.float32), "R2"
+    )
+
+    def stop(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    def weights(progress: Any) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        encoder = AgentObjectEncoder((16, 16, 3), "R2")
+        learner = AgentObjectLearner(encoder, transitions, scale=0.003)
+        fit(learner, learner.stages()[:1], seed=0, checkpoint=tmp_path / "checkpoint", progress=progress)
+        return encoder.state_dict()
+
+    with pytest.raises(KeyboardInterrupt):
+        weights(stop)
+    resumed = weights(lambda *arguments: None)
+    whole = weights(lambda *arguments: None)
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)

@@ -1,0 +1,69 @@
+"""The command line: help for newcomers, JSON for machines, and an answer to bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from representations.agent_object import AgentObjectEncoder
+from scripts.cli import COMMANDS, main
+from scripts.demo import Demo
+from scripts.doctor import _own
+from scripts.runs import write_json
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in ("--seed", "--device", "--json"))
+
+
+def test_an_unknown_world_names_those_there_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", "--world", "Cricket", "--out", str(tmp_path / "encoder")]) == 1
+    assert "Soccer" in capsys.readouterr().err
+
+
+def test_a_tampered_encoder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    AgentObjectEncoder((16, 16, 3), "R2").save(tmp_path / "encoder")
+    weights = tmp_path / "encoder" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert main(["evaluate", "--encoder", str(tmp_path / "encoder")]) == 1
+    assert "truncated or altered" in " ".join(capsys.readouterr().err.split())
+
+
+def test_collect_writes_data_and_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["collect", "--transitions", "100", "--out", str(tmp_path / "data"), "--json", "--device", "cpu"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["transitions"] == 100
+    assert (tmp_path / "data").is_dir()
+
+
+def test_a_demo_does_not_go_on_in_the_folder_of_another(tmp_path: Path) -> None:
+    write_json(tmp_path / "demo.json", {"world": "Soccer", "transitions": 1, "rl_steps": 1, "seed": 0})
+    with pytest.raises(ValueError, match="choose another --out"):
+        Demo(out=tmp_path).run()
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "result.json", {"kept": True})
+
+    def full(self: Path, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write_json(tmp_path / "result.json", {"kept": False})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"kept": True}
+
+
+def test_the_doctor_sees_a_package_that_shadows_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agentsshadow").mkdir()
+    (tmp_path / "agentsshadow" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert _own("agents")().well
+    finding = _own("agentsshadow")()
+    assert not finding.well
+    assert "comes first on sys.path" in finding.mend

@@ -135,7 +135,8 @@ def encoder_evaluation(encoder: AgentObjectEncoder, held_out: Transitions, world
     located = locate(encoder, held_out)
     moves = object_moves(located, held_out)
     touched = held_out.touched
-    shown = {name: values[:400].round(4).tolist() for name, values in vars(located).items()}
+    every = max(1, len(held_out.frames) // 400)
+    shown = {name: values[::every].round(4).tolist() for name, values in vars(located).items()}
     return {
         "rows": {
             "trained": evaluate_encoder(encoder, held_out, side),

@@ -179,7 +179,7 @@ def _policies(rl: Json, evaluation: Json, video: Path) -> Iterator[str]:
     """What RL makes of the encoder: learning curves, evaluation, and the policy on video."""
     if rl:
         ends = (f"{_label(name)} ends at {_value('success', curve['success'][-1])}" for name, curve in rl.items())
-        lead = "Recent episodes of training, exploration included. Dashed: random actions."
+        lead = "The policy without exploration, on the same 100 episodes each time. Dashed: random actions."
         picture = _picture(lambda figure: _draw_curves(figure, rl, evaluation.get("random", {})), 3.6, "; ".join(ends))
         yield _section("Learning the task", lead, picture)
     if evaluation:

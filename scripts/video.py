@@ -33,7 +33,7 @@ def write_video(
     moved by the one translation that they leave free, which is measured on the frames of the film.
 
     Args:
-        path: the MP4 to write.
+        path: the MP4 to write; a strip of four of its first frames goes beside it as a PNG.
         world: what to film.
         encoder: its estimates are drawn and fed to the policy.
         act: the policy.
@@ -63,6 +63,7 @@ def write_video(
     beside = path.with_name(f".{path.name}")
     imageio.imwrite(beside, np.stack(frames), extension=".mp4", fps=5, codec="libx264", macro_block_size=1)
     os.replace(beside, path)
+    imageio.imwrite(path.with_suffix(".png"), np.concatenate(frames[:8:2], 1))
 
 
 def _mark(frame: Pixels, world: World, positions: NDArray[Any]) -> Pixels:

@@ -1,0 +1,92 @@
+"""An elongated object: its position, volume and orientation, in a drawn world with exact contacts."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from envs.transitions import Transitions
+from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
+from representations.training import fit
+
+LONG, SHORT, SIZE = 0.40, 0.12, 64
+
+
+def draw(agent: NDArray[np.float64], bar: NDArray[np.float64], angle: float) -> NDArray[np.uint8]:
+    """A blue dot for the agent, an orange ellipse for the bar; sub-pixel positions, seen from above."""
+    frame = np.full((SIZE, SIZE, 3), (40, 90, 40), np.uint8)
+    scale, shift = SIZE / 2.8, 4
+    centre = [tuple(int(v) for v in np.round((p + 1.4) * scale * 2**shift)) for p in (bar, agent)]
+    axes = (round(LONG * scale * 2**shift), round(SHORT * scale * 2**shift))
+    outline = cv2.ellipse2Poly((0, 0), axes, round(np.degrees(angle)), 0, 360, 10) + np.array(centre[0])
+    cv2.fillPoly(frame, [outline.astype(np.int32)], (240, 130, 40), cv2.LINE_AA, shift)
+    cv2.circle(frame, centre[1], round(0.06 * scale * 2**shift), (60, 90, 240), -1, cv2.LINE_AA, shift)
+    return frame
+
+
+def gap(start: NDArray[np.float64], end: NDArray[np.float64], bar: NDArray[np.float64], angle: float) -> float:
+    """Distance of a segment to the bar's centre where the bar is a unit disc; below one they meet."""
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / np.array([[LONG], [SHORT]])
+    a, b = turn @ (start - bar), turn @ (end - bar)
+    along = b - a
+    share = np.clip(-(a @ along) / max(along @ along, 1e-12), 0, 1)
+    return float(np.linalg.norm(a + share * along))
+
+
+def bar_world(count: int, seed: int) -> tuple[Transitions, NDArray[np.float64]]:
+    """Transitions in which a bar is somewhere else, turned, once the agent has met it; and its angle in every frame."""
+    generator = np.random.default_rng(seed)
+
+    def clear(agent: NDArray[np.float64], near: NDArray[np.float64], turn: float) -> tuple[NDArray[np.float64], float]:
+        while True:
+            bar = np.clip(near + generator.normal(0, 0.25, 2), -0.9, 0.9)
+            angle = turn + generator.normal(0, 0.5)
+            if gap(agent, agent, bar, angle) > 1.05:
+                return bar, angle
+
+    frames, poses, angles, moves, touched = [], [], [], [], []
+    for _ in range(count):
+        agent = generator.uniform(-1, 1, 2)
+        bar, angle = clear(agent, generator.uniform(-0.9, 0.9, 2), generator.uniform(0, np.pi))
+        aim = bar + generator.uniform(-0.5, 0.5, 2) - agent
+        step = (
+            aim * min(1.0, 0.5 / np.linalg.norm(aim)) if generator.random() < 0.6 else generator.uniform(-0.3, 0.3, 2)
+        )
+        end = np.clip(agent + step, -1, 1)
+        met = gap(agent, end, bar, angle) < 1
+        after = clear(end, bar, angle) if met else (bar, angle)
+        frames += [draw(agent, bar, angle), draw(end, *after)]
+        poses += [bar, after[0]]
+        angles += [angle, after[1]]
+        moves.append(end - agent)
+        touched.append(met)
+    index = 2 * np.arange(count)
+    truth = {"object_pose": np.array(poses, np.float32)}
+    transitions = Transitions(
+        np.array(frames), index, index + 1, np.array(moves, np.float32), "R2", truth, np.array(touched)
+    )
+    return transitions, np.array(angles)
+
+
+@pytest.mark.slow
+def test_position_orientation_and_volume_of_a_bar() -> None:
+    torch.manual_seed(0)
+    data, _ = bar_world(10_000, seed=0)
+    assert data.touched is not None
+    assert 0.2 < data.touched.mean() < 0.6
+    encoder = AgentObjectEncoder((SIZE, SIZE, 3), "R2", elongated=True)
+    learner = AgentObjectLearner(encoder, data)
+    fit(learner, learner.stages(), seed=0)
+    held_out, angles = bar_world(1000, seed=1)
+    latents = encoder.eval().encode(held_out.frames)
+    error = latents["object"] - held_out.truth["object_pose"]
+    rmse = np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
+    long_axis = int(encoder.radii.argmax())
+    seen = 0.5 * np.arctan2(latents["orientation"][:, 1], latents["orientation"][:, 0]) + np.pi / 2 * long_axis
+    turned = np.abs((seen - angles + np.pi / 2) % np.pi - np.pi / 2)
+    long, short = sorted(encoder.radii.tolist(), reverse=True)
+    print(f"position {rmse:.4f} m, angle {np.degrees(np.median(turned)):.1f} deg, radii {long:.3f} {short:.3f}")  # noqa: T201
+    assert rmse < 0.1
+    assert np.degrees(np.median(turned)) < 15
+    assert long / short > 1.5

@@ -15,9 +15,8 @@ from torch import Tensor
 from envs import world_class
 from envs.collect import collect
 from envs.transitions import Transitions
-from representations.agent_object import (
-    AgentObjectEncoder,
-    AgentObjectLearner,
+from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
+from representations.contact import (
     distance_to_segment,
     locate_by_paths,
     moved_beyond_noise,

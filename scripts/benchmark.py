@@ -97,8 +97,9 @@ class Benchmark(Command):
         from representations.encoder import Encoder
 
         folder = self.work / self.world / f"encoder-{seed}"
+        policies = self.work / self.world / f"policies-{seed}"
         jobs = [
-            Job(name, self.world, source, self.rl_steps, seed, self.device, self.work / self.world / f"{name}-{seed}")
+            Job(name, self.world, source, self.rl_steps, seed, self.device, policies / name)
             for name, source in (("encoder", folder), ("true_state", None))
         ]
         run_jobs([job for job in jobs if not job.curve_file.exists()])

@@ -48,8 +48,8 @@ def bar_world(count: int, seed: int) -> tuple[Transitions, NDArray[np.float64]]:
     frames, poses, angles, moves, touched = [], [], [], [], []
     for _ in range(count):
         agent = generator.uniform(-1, 1, 2)
-        bar, angle = clear(agent, generator.uniform(-0.9, 0.9, 2), generator.uniform(0, np.pi))
-        aim = bar + generator.uniform(-0.5, 0.5, 2) - agent
+        bar, angle = clear(agent, agent + generator.uniform(-0.6, 0.6, 2), generator.uniform(0, np.pi))
+        aim = bar + generator.uniform(-0.3, 0.3, 2) - agent
         step = (
             aim * min(1.0, 0.5 / np.linalg.norm(aim)) if generator.random() < 0.6 else generator.uniform(-0.3, 0.3, 2)
         )

@@ -93,7 +93,8 @@ class AgentObjectEncoder(Encoder):
         self.agent_head = nn.Linear(self.agent_trunk.features, self.dim)
         self.object_trunk = make_backbone(backbone, self.shape)
         self.object_head = nn.Linear(self.object_trunk.features, self.dim + 2 * elongated)
-        self.log_radii = nn.Parameter(torch.full((self.dim if elongated else 1,), math.log(0.6)))
+        # Unequal from the start where there are two: a round object has no orientation to learn.
+        self.log_radii = nn.Parameter(torch.tensor([0.9, 0.4] if elongated else [0.6]).log())
         self.log_softness = nn.Parameter(torch.tensor(math.log(0.2)))
         self.unit: Tensor
         self.contact_threshold: Tensor

@@ -67,8 +67,10 @@ def collect(
         policy = explore(env) if hasattr(env.unwrapped, "world") else uniform(env)
     read = _reader(displacement)
     generator = np.random.default_rng(seed)
+    # World i of a batch is seeded with seed + i: neighbouring seeds would share most of their worlds.
+    spread = int(generator.integers(2**31))
     recorder = _Recorder(resolved)
-    frames, info = source.reset(seed)
+    frames, info = source.reset(spread)
     current = recorder.add_frames(frames, info)
     while len(recorder) < transitions:
         frames, info, valid = source.step(policy(info, generator))

@@ -117,7 +117,13 @@ class Simulator:
         return self.state[:, _state_slice(self.model, name)]
 
     def step(self, steps: int, worlds: Worlds | None = None) -> None:
-        """Advance by ``steps`` steps of physics, the controls held; all worlds, or those with the given sorted ids."""
+        """Advance by ``steps`` steps of physics, the controls held; all worlds, or those with the given sorted ids.
+
+        Raises:
+            ValueError: less than one step.
+        """
+        if steps < 1:
+            raise ValueError(f"at least one step of physics was expected, got {steps}; to recompute poses use forward")
         self._scenes.step(steps, worlds)
 
     def forward(self, worlds: Worlds | None = None) -> None:

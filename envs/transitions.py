@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -76,6 +77,14 @@ class Transitions:
     def next_observations(self) -> NDArray[np.uint8]:
         """The frames ``o'`` they lead to, ``(N, H, W, C)``; a copy."""
         return self.frames[self.end]
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of what is learned from: frames, indices and displacements."""
+        checksum = 0
+        for array in (self.frames, self.start, self.end, self.displacement):
+            checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+        return f"{checksum:08x}"
 
     def select(self, chosen: NDArray[Any]) -> Transitions:
         """The transitions with these indices (or this mask), with the frames that they need."""

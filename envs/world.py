@@ -218,7 +218,7 @@ class WorldVectorEnv(VectorEnv[Pixels, NDArray[np.float32], NDArray[Any]]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Pixels, dict[str, Any]]:
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, (int, np.integer)) else seed
         for i, one in enumerate(seeds or ()):
             if one is not None:
                 self._generators[i] = gym.utils.seeding.np_random(one)[0]

@@ -12,15 +12,16 @@ then ``(z_int, z_ext)`` are the true positions up to one common translation.
 
 Deviations from the paper, and why
 ----------------------------------
-* **Four stages instead of one sum of losses**: agent, contrast, locate, contact. Each needs what the one before it
-  yields, and one after the other there are no loss weights to balance.
+* **Stages instead of one sum of losses**: agent, contrast, locate, contact; orient too, if the object is elongated.
+  Each needs what the one before it yields, and one after the other there are no loss weights to balance.
 * **Hard negatives.** The contrast between scenes is drawn among transitions whose agents end at nearly the same place
   (and, as in the paper's pseudo-code, the agent's distance is added for the others), so that the embedding gains
   nothing from encoding the agent.
 * **Contact is decided on the whole data set**, not by Otsu's threshold in each batch, which jumps from batch to batch
   and, over all data, takes noise for moves. At first a fixed share of the transitions counts, those whose ``w`` moves
-  most; then ``z_ext`` itself tells, whose noise is known from the transitions that pass out of the object's reach
-  (`moved_beyond_noise`). What is uncertain is left out.
+  most; then ``z_ext`` itself tells, whose noise is known from the transitions in which the agent draws back from the
+  object (`moved_beyond_noise`): they see it from as near as the others, and cannot touch it. What is uncertain is left
+  out.
 * **A first map by least squares.** One in five of the first contacts is wrong, and a network that is pulled to the
   agent's paths learns to follow the agent. The first ``z_ext`` is a quadratic function of ``w`` instead, fitted to all
   data at once under a heavy-tailed likelihood (`locate_by_paths`), from which the network then learns.
@@ -30,7 +31,9 @@ Deviations from the paper, and why
   with it, and the identity, which never touches, is one of them at every frame. The published loss shrinks ``z_ext`` by
   several per cent; this one does not. One label in a hundred may be wrong (`surprise`).
 * **An elongated object** has two radii and a predicted angle θ; ``d`` is then measured after the linear map that makes
-  its ellipse round. This is where the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)`` went.
+  its ellipse round. This is where the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)`` went. Its orientation, too,
+  begins as a quadratic function of ``w`` that explains all contacts at once (`orient_by_contacts`): by batches, the
+  network finds none.
 * A trunk each for agent, embedding and object: with a shared one the outcome depends on how their losses are weighted.
 
 All lengths in the losses are in units of the data's root-mean-square displacement, so that nothing is tuned by world.
@@ -52,7 +55,9 @@ from representations.contact import (
     distance_to_segment,
     locate_by_paths,
     moved_beyond_noise,
-    rotate_back,
+    orient_by_contacts,
+    rounded,
+    shorten,
     surprise,
 )
 from representations.encoder import Encoder, as_tensor, to_images
@@ -93,8 +98,7 @@ class AgentObjectEncoder(Encoder):
         self.agent_head = nn.Linear(self.agent_trunk.features, self.dim)
         self.object_trunk = make_backbone(backbone, self.shape)
         self.object_head = nn.Linear(self.object_trunk.features, self.dim + 2 * elongated)
-        # Unequal from the start where there are two: a round object has no orientation to learn.
-        self.log_radii = nn.Parameter(torch.tensor([0.9, 0.4] if elongated else [0.6]).log())
+        self.log_radii = nn.Parameter(torch.full((1 + elongated,), math.log(0.6)))
         self.log_softness = nn.Parameter(torch.tensor(math.log(0.2)))
         self.unit: Tensor
         self.contact_threshold: Tensor
@@ -116,14 +120,14 @@ class AgentObjectEncoder(Encoder):
 
     @property
     def radii(self) -> Tensor:
-        """Learned distance of contact, agent's and object's radius together, along each axis of the object."""
+        """Learned distance of contact, agent's and object's radius together: along the long axis, and across it."""
         return self.log_radii.detach().exp() * self.unit
 
     def latents(self, images: Tensor) -> dict[str, Tensor]:
         position, orientation = self.locate_object(images)
         latents = {"agent": self.locate_agent(images) * self.unit, "object": position * self.unit}
         if orientation is not None:
-            latents["orientation"] = orientation
+            latents["orientation"] = functional.normalize(orientation, dim=1)
         return latents
 
     def locate_agent(self, images: Tensor) -> Tensor:
@@ -132,16 +136,14 @@ class AgentObjectEncoder(Encoder):
         return position
 
     def locate_object(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """``z_ext`` in units of `unit`, ``(B, dim)``, and its orientation ``(cos 2θ, sin 2θ)`` if it is elongated."""
+        """``z_ext`` in units of `unit`, ``(B, dim)``, and its orientation if it is elongated.
+
+        The orientation is ``(cos 2θ, sin 2θ)``, ``(B, 2)``, shortened where the network is not sure of it.
+        """
         output = self.object_head(self.object_trunk(images))
         if not self.elongated:
             return output, None
-        return output[:, : self.dim], functional.normalize(output[:, self.dim :], dim=1)
-
-    def touched(self, before: Tensor, after: Tensor) -> Tensor:
-        """Whether the object's latent positions ``before`` and ``after`` a step say that it was moved, ``(B,)``."""
-        moved: Tensor = (after - before).norm(dim=1) > self.contact_threshold * self.unit
-        return moved
+        return output[:, : self.dim], shorten(output[:, self.dim :])
 
 
 class AgentObjectLearner(nn.Module):
@@ -176,10 +178,12 @@ class AgentObjectLearner(nn.Module):
         count, frames = len(transitions), len(transitions.frames)
         self.agent: Tensor
         self.target: Tensor
+        self.orientation: Tensor
         self.moved_by: Tensor
         self.contact: Tensor
         self.register_buffer("agent", torch.zeros(frames, encoder.dim, device=device))
         self.register_buffer("target", torch.zeros(frames, encoder.dim, device=device))
+        self.register_buffer("orientation", torch.zeros(frames, 2 * encoder.elongated, device=device))
         self.register_buffer("moved_by", torch.zeros(count, device=device))
         self.register_buffer("contact", torch.full((count,), 0.5, device=device))
 
@@ -195,15 +199,15 @@ class AgentObjectLearner(nn.Module):
             steps = max(1, round(self._scale * steps))
             return Stage(name, steps, lambda generator: loss(size, generator), parameters, size, **more)
 
+        orient = stage("orient", 800, self.orienting_loss, object_, 64, begin=self._orient_by_embedding)
         return [
             stage("agent", 2000, self.agent_loss, agent, 64),
             stage("contrast", 700, self.contrastive_loss, embedding, 128, begin=self._remember_agent),
             stage("locate", 800, self.locating_loss, object_, 64, begin=self._locate_by_embedding),
-            stage("contact", 800, self.contact_loss, contact, 64, begin=self._label_far_from_paths),
-            *(
-                stage(name, 800, self.contact_loss, contact, 64, begin=self._label_out_of_reach, learning_rate=2e-3)
-                for name in ("contact, again", "contact, last")
-            ),
+            stage("contact", 800, self.contact_loss, contact, 64, begin=self._label),
+            stage("contact, again", 800, self.contact_loss, contact, 64, begin=self._label, learning_rate=2e-3),
+            *([orient] if encoder.elongated else []),
+            stage("contact, last", 800, self.contact_loss, contact, 64, begin=self._label, learning_rate=2e-3),
         ]
 
     def embed(self, images: Tensor) -> Tensor:
@@ -233,8 +237,15 @@ class AgentObjectLearner(nn.Module):
     def locating_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """``E ‖z_ext − M·q(w)‖²``: the network takes over the first map of the object that `locate_by_paths` found."""
         chosen = torch.randint(len(self._frames), (2 * size,), generator=generator).to(self._frames.device)
-        position, _ = self.encoder.locate_object(to_images(self._frames[chosen]))
+        position, _ = self.encoder.locate_object(self._frame_images(chosen))
         return (position - self.target[chosen]).pow(2).sum(1).mean(), {}
+
+    def orienting_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """`locating_loss` and ``E ‖o − M·q(w)‖²``: the network takes over the first map of the orientation."""
+        chosen = torch.randint(len(self._frames), (2 * size,), generator=generator).to(self._frames.device)
+        position, orientation = self.encoder.locate_object(self._frame_images(chosen))
+        turned = (orientation - self.orientation[chosen]).pow(2).sum(1) if orientation is not None else 0.0
+        return ((position - self.target[chosen]).pow(2).sum(1) + turned).mean(), {}
 
     def contact_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The likelihood of contact, ``sigmoid((r − d)/s)``, where it is known, and of staying where there was none.
@@ -244,18 +255,9 @@ class AgentObjectLearner(nn.Module):
         """
         chosen = self._draw(size, generator)
         position, orientation = self.encoder.locate_object(self._images(chosen))
-        before, after = position.chunk(2)
-        contact = (self.contact[chosen] == 1).float()
-        still = (self.contact[chosen] == 0).float()
-        start, end = self._path(chosen)
-        halves = (None, None) if orientation is None else orientation.chunk(2)
-        reach = self._reach(before, halves[0], start, end)
-        rest = self._reach(after, halves[1], end, end)
-        touch = contact * surprise(reach) + still * surprise(-reach)
-        stays = (after - before).pow(2).sum(1)
-        if halves[0] is not None and halves[1] is not None:
-            stays = stays + (halves[1] - halves[0]).pow(2).sum(1)
-        loss = (touch + 2.5 * still * stays + 0.3 * functional.softplus(rest)).mean()
+        state = position if orientation is None else torch.cat([position, orientation], 1)
+        before, after = state.chunk(2)
+        loss = self._disbelief(chosen, before, after, self.encoder.log_radii, self.encoder.log_softness)
         return loss, {
             "contacts": (self.contact == 1).float().mean(),
             "uncertain": (self.contact == 0.5).float().mean(),
@@ -263,16 +265,30 @@ class AgentObjectLearner(nn.Module):
             "softness": self.encoder.log_softness.detach().exp() * self.encoder.unit,
         }
 
-    def _reach(self, centre: Tensor, orientation: Tensor | None, start: Tensor, end: Tensor) -> Tensor:
+    def _disbelief(
+        self, chosen: Tensor, before: Tensor, after: Tensor, log_radii: Tensor, log_softness: Tensor
+    ) -> Tensor:
+        """Mean surprise at the contacts of the chosen transitions, for an object in these states before and after."""
+        contact = (self.contact[chosen] == 1).float()
+        still = (self.contact[chosen] == 0).float()
+        start, end = self._path(chosen)
+        path = torch.cat([start, end]), torch.cat([end, end])
+        reach, rest = self._reach(torch.cat([before, after]), *path, log_radii, log_softness).chunk(2)
+        touch = contact * surprise(reach) + still * surprise(-reach)
+        stays = (after - before).pow(2).sum(1)
+        return (touch + 2.5 * still * stays + 0.3 * functional.softplus(rest)).mean()
+
+    def _reach(self, state: Tensor, start: Tensor, end: Tensor, log_radii: Tensor, log_softness: Tensor) -> Tensor:
         """``(r − d)/s``, positive where the segment reaches the object's ellipse."""
-        radii = self.encoder.log_radii.exp()
-        size = radii.log().mean().exp()
-        softness = self.encoder.log_softness.exp().clamp_min(0.02)
+        centre, orientation = state[:, : self.encoder.dim], state[:, self.encoder.dim :]
+        radii = log_radii.exp()
         to_start, to_end = start - centre, end - centre
-        if orientation is not None:
-            to_start, to_end = (rotate_back(point, orientation) for point in (to_start, to_end))
-        distance = distance_to_segment(torch.zeros_like(centre), to_start / radii, to_end / radii)
-        return (1 - distance) * size / softness
+        if self.encoder.elongated:
+            to_start, to_end = (rounded(point, orientation, radii) for point in (to_start, to_end))
+        else:
+            to_start, to_end = to_start / radii, to_end / radii
+        distance = distance_to_segment(torch.zeros_like(centre), to_start, to_end)
+        return (1 - distance) * log_radii.mean().exp() / log_softness.exp().clamp_min(0.02)
 
     @torch.no_grad()
     def _remember_agent(self) -> None:
@@ -297,30 +313,46 @@ class AgentObjectLearner(nn.Module):
             )
             self.moved_by[:] = (self.target[self._end] - self.target[self._start]).norm(dim=1)
 
-    def _label_far_from_paths(self) -> None:
-        """Label contacts against the noise where the path passes farthest from the object: a sixth of the data."""
-        self._label(lambda distance: distance >= torch.quantile(distance, 5 / 6))
+    @torch.no_grad()
+    def _label(self) -> None:
+        """Label contacts by where the encoder sees the object now."""
+        self.label_contacts(self._over_frames(lambda images: self.encoder.locate_object(images)[0]))
 
-    def _label_out_of_reach(self) -> None:
-        """Label contacts against the noise where the path passes out of reach: a quarter beyond the learned radius."""
-        reach = 1.25 * float(self.encoder.log_radii.detach().exp().max())
-        self._label(lambda distance: distance > reach)
+    def label_contacts(self, position: Tensor) -> None:
+        """Label contacts by how far the object moved, against the noise of that where the agent draws back from it.
+
+        Within 60° of straight away from it: that leaves room for an error of ``z_ext``, and for a long object's ends.
+
+        Args:
+            position: ``(F, n)``, ``z_ext`` of every frame.
+        """
+        self.moved_by[:] = (position[self._end] - position[self._start]).norm(dim=1)
+        start, end = self.agent[self._start], self.agent[self._end]
+        draws_back = functional.cosine_similarity(end - start, start - position[self._start], dim=1) > 0.5
+        self.contact[:], threshold = moved_beyond_noise(self.moved_by, self.moved_by[draws_back])
+        self.contact[draws_back & (self.contact == 1)] = 0.5
+        self.encoder.contact_threshold.fill_(threshold)
 
     @torch.no_grad()
-    def _label(self, out_of_reach: Callable[[Tensor], Tensor]) -> None:
-        position = self._over_frames(lambda images: self.encoder.locate_object(images)[0])
-        self.moved_by[:] = (position[self._end] - position[self._start]).norm(dim=1)
-        distance = distance_to_segment(position[self._start], self.agent[self._start], self.agent[self._end])
-        far = out_of_reach(distance)
-        self.contact[:], threshold = moved_beyond_noise(self.moved_by, self.moved_by[far])
-        self.contact[far & (self.contact == 1)] = 0.5
-        self.encoder.contact_threshold.fill_(threshold)
+    def _orient_by_embedding(self) -> None:
+        """Find the orientation and both radii that explain the contacts, given where the object is."""
+        self._label()
+        self.target[:] = self._over_frames(lambda images: self.encoder.locate_object(images)[0])
+        everything = torch.arange(len(self._start), device=self._start.device)
+
+        def loss(orientation: Tensor, log_radii: Tensor, log_softness: Tensor) -> Tensor:
+            state = torch.cat([self.target, orientation], 1)
+            return self._disbelief(everything, state[self._start], state[self._end], log_radii, log_softness)
+
+        radius = self.encoder.log_radii.mean().exp()
+        found = orient_by_contacts(self._over_frames(self.embed), loss, radius)
+        self.orientation[:], self.encoder.log_radii[:], self.encoder.log_softness[...] = found
 
     @torch.no_grad()
     def _over_frames(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         was_training = self.training
         self.eval()
-        result = torch.cat([function(to_images(part)) for part in torch.split(self._frames, 512)])
+        result = torch.cat([function(to_images(part)) for part in torch.split(self._frames, 64)])
         self.train(was_training)
         return result
 
@@ -344,7 +376,10 @@ class AgentObjectLearner(nn.Module):
         return self._neighbours
 
     def _images(self, chosen: Tensor) -> Tensor:
-        return to_images(self._frames[torch.cat([self._start[chosen], self._end[chosen]])])
+        return self._frame_images(torch.cat([self._start[chosen], self._end[chosen]]))
+
+    def _frame_images(self, index: Tensor) -> Tensor:
+        return to_images(self._frames.index_select(0, index))  # several times faster than indexing with []
 
     def _path(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         return self.agent[self._start[chosen]], self.agent[self._end[chosen]]

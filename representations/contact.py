@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -50,9 +51,7 @@ def locate_by_paths(
         ``(F, n)`` positions, one row a frame.
     """
     rho, iterations = 0.8, 30
-    rows, columns = torch.triu_indices(embedding.shape[1], embedding.shape[1])
-    ones = torch.ones(len(embedding), 1, device=embedding.device)
-    features = torch.cat([ones, embedding, embedding[:, rows] * embedding[:, columns]], 1).double()
+    features = _quadratic(embedding).double()
     met, moves = features[start[contact]], features[end] - features[start]
     path = agent[contact].double(), agent_after[contact].double()
     nearest = (path[0] + path[1]) / 2
@@ -69,6 +68,43 @@ def locate_by_paths(
     return located
 
 
+def orient_by_contacts(
+    embedding: Tensor, loss: Callable[[Tensor, Tensor, Tensor], Tensor], radius: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A first map of an elongated object's orientation: a quadratic function of the embedding that explains contacts.
+
+    ``n = M·q(w)``, ``o = n / √(1 + ‖n‖²)``; ``M``, two radii and the softness minimise a loss over all data at once, by
+    Adam from a round object. One contact says little about an angle: the gradient of a batch is mostly noise, in which
+    a network finds no orientation, while these few numbers find it within a second.
+
+    Args:
+        embedding: ``(F, k)``, one row a frame.
+        loss: ``loss(orientation, log_radii, log_softness)``, of the orientation ``(F, 2)`` of every frame.
+        radius: ``()``, the radius if it were round.
+
+    Returns:
+        The orientation of every frame ``(F, 2)``, the logarithms of both radii, and that of the softness.
+    """
+    features = _quadratic(embedding)
+    features = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)
+    weights = torch.nn.Parameter(features.new_zeros(features.shape[1], 2))
+    log_radii = torch.nn.Parameter(radius.log() + torch.tensor([0.3, -0.3], device=radius.device))
+    log_softness = torch.nn.Parameter(torch.full_like(radius, math.log(0.2)))
+    optimizer = torch.optim.Adam([weights, log_radii, log_softness], 0.02)
+    with torch.enable_grad():
+        for _ in range(300):
+            value = loss(shorten(features @ weights), log_radii, log_softness)
+            optimizer.zero_grad()
+            torch.autograd.backward(value)
+            optimizer.step()
+    return shorten(features @ weights).detach(), log_radii.detach(), log_softness.detach()
+
+
+def shorten(vector: Tensor) -> Tensor:
+    """``n / √(1 + ‖n‖²)``, in the open unit disc, ``(B, n)``."""
+    return vector / (1 + vector.pow(2).sum(1, keepdim=True)).sqrt()
+
+
 def surprise(logit: Tensor, wrong: float = 0.01) -> Tensor:
     """``−log((1 − ε) p + ε (1 − p))``, ``p = sigmoid(logit)``: that of a label of which a share ε is wrong.
 
@@ -81,12 +117,12 @@ def surprise(logit: Tensor, wrong: float = 0.01) -> Tensor:
 def moved_beyond_noise(moved_by: Tensor, noise: Tensor) -> tuple[Tensor, float]:
     """Which displacements are moves and which are noise, told by transitions that cannot have been contacts.
 
-    Where the agent's path is out of reach of the object, the object stays: what it seems to move by is noise. A
+    Where the agent draws back from the object, the object stays: what it seems to move by is noise. A
     displacement is a move if it exceeds 99 % of the noise, none if it is below 90 % of it, and uncertain in between.
 
     Args:
         moved_by: ``(N,)`` displacements, at least zero.
-        noise: ``(M,)`` displacements of the transitions out of reach.
+        noise: ``(M,)`` displacements of the transitions without contact.
 
     Returns:
         1 for moves, 0 for none and ½ for uncertain ones, ``(N,)``, and the displacement above which they are moves.
@@ -98,8 +134,26 @@ def moved_beyond_noise(moved_by: Tensor, noise: Tensor) -> tuple[Tensor, float]:
     return verdict, float(moved)
 
 
-def rotate_back(point: Tensor, double_angle: Tensor) -> Tensor:
-    """Rotate by −θ, given ``(cos 2θ, sin 2θ)``; the sign of the long axis does not matter to an ellipse."""
-    angle = 0.5 * torch.atan2(double_angle[:, 1], double_angle[:, 0])
-    cos, sin = angle.cos(), angle.sin()
-    return torch.stack([cos * point[:, 0] + sin * point[:, 1], cos * point[:, 1] - sin * point[:, 0]], 1)
+def rounded(point: Tensor, orientation: Tensor, radii: Tensor) -> Tensor:
+    """The linear map that takes the object's ellipse to the unit circle, applied to points relative to its centre.
+
+    ``(a I − b [[c, s], [s, −c]]) p`` with the orientation ``(c, s) = (cos 2θ, sin 2θ)``, and with ``a`` and ``b`` half
+    the sum and half the difference of the inverse radii. A shorter ``(c, s)`` makes a rounder ellipse, zero a circle:
+    smooth all the way, where an angle would jump.
+
+    Args:
+        point: ``(B, 2)``.
+        orientation: ``(B, 2)`` in the unit disc.
+        radii: ``(2,)``, along the long axis (at angle θ) and across it.
+    """
+    inverse = 1 / radii
+    cos, sin = orientation.unbind(1)
+    mirrored = torch.stack([cos * point[:, 0] + sin * point[:, 1], sin * point[:, 0] - cos * point[:, 1]], 1)
+    return inverse.mean() * point - 0.5 * (inverse[1] - inverse[0]) * mirrored
+
+
+def _quadratic(embedding: Tensor) -> Tensor:
+    """The monomials up to degree two of every row."""
+    rows, columns = torch.triu_indices(embedding.shape[1], embedding.shape[1])
+    ones = torch.ones(len(embedding), 1, device=embedding.device)
+    return torch.cat([ones, embedding, embedding[:, rows] * embedding[:, columns]], 1)

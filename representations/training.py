@@ -79,6 +79,7 @@ def fit(
     stages: Sequence[Stage],
     *,
     seed: int,
+    data: str = "",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
     progress: Progress = lambda stage, done, total, metrics: None,
@@ -89,6 +90,7 @@ def fit(
         module: everything that training changes: parameters and buffers.
         stages: what to minimise.
         seed: of the batches.
+        data: what is learned from, such as `Transitions.fingerprint`: a checkpoint of other data is refused.
         checkpoint: file to write every ``checkpoint_seconds`` and when interrupted between two updates, and to resume
             from if it exists; removed at the end.
         progress: called after every update.
@@ -98,7 +100,7 @@ def fit(
         FloatingPointError: a loss is not finite.
     """
     _keep_freed_memory()
-    run = _Run(module, stages, seed)
+    run = _Run(module, stages, seed, data)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     saved = time.monotonic()
@@ -121,7 +123,7 @@ def fit(
 class _Run:
     """Where training stands; all of it is in a checkpoint."""
 
-    def __init__(self, module: nn.Module, stages: Sequence[Stage], seed: int) -> None:
+    def __init__(self, module: nn.Module, stages: Sequence[Stage], seed: int, data: str) -> None:
         self.report = Report()
         self.total = sum(stage.steps for stage in stages)
         self.done = 0
@@ -131,6 +133,7 @@ class _Run:
         self._module = module
         self._stages = stages
         self._seed = seed
+        self._data = data
         self._generator = torch.Generator().manual_seed(seed)
         self._stage = self._step = 0
         self._optimizer = _adam(stages[0])
@@ -222,12 +225,16 @@ class _Run:
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 _, index, key = name.split(".")
+                parameter = self._stages[self._stage].parameters[int(index)]
+                if value.shape == parameter.shape:  # in the parameter's memory format: the fused update relies on it
+                    value = torch.empty_like(parameter).copy_(value).detach()
                 state.setdefault(int(index), {})[key] = value
         self._optimizer = _adam(self._stages[self._stage])
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
 
     def _plan(self) -> str:
-        return json.dumps([self._seed, *([stage.name, stage.steps, stage.batch_size] for stage in self._stages)])
+        stages = [[stage.name, stage.steps, stage.batch_size, stage.learning_rate] for stage in self._stages]
+        return json.dumps([self._seed, self._data, *stages])
 
 
 def _keep_freed_memory() -> None:
@@ -244,7 +251,7 @@ def _keep_freed_memory() -> None:
 
 
 def _adam(stage: Stage) -> torch.optim.Adam:
-    return torch.optim.Adam(stage.parameters, stage.learning_rate)
+    return torch.optim.Adam(stage.parameters, stage.learning_rate, fused=True)
 
 
 def _finite(value: float) -> bool:

@@ -14,7 +14,7 @@ from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_
 from scripts.demo import encoder_evaluation
 from scripts.progress import bar
 from scripts.rl import Job, run_jobs
-from scripts.runs import provenance, read_json, write_json
+from scripts.runs import commit, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     from envs.transitions import Transitions
@@ -48,18 +48,17 @@ class Benchmark(Command):
         seeds = [FIRST_SEED + index for index in range(self.seeds)]
         rows = [self._cached(seed, measure) for seed in seeds]
         name = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}[self.what]
-        figures = {label: _figure([row[label] for row in rows]) for label in rows[0]}
-        write_json(
-            self.results / f"{name}_{self.world.lower()}.json", {**provenance(), "seeds": seeds, "figures": figures}
-        )
+        figures = {label: _figure([row["figures"][label] for row in rows]) for label in rows[0]["figures"]}
+        measured = {"commit": ", ".join(dict.fromkeys(row["commit"] for row in rows)), "seeds": seeds}
+        write_json(self.results / f"{name}_{self.world.lower()}.json", provenance() | measured | {"figures": figures})
         return {label: figure["mean"] for label, figure in figures.items()}
 
-    def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, float]:
-        """What was measured for this seed before, or now."""
+    def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, Any]:
+        """What was measured for this seed before, or now, and the commit that measured it."""
         path = self.work / self.world / f"{self.what}-{seed}.json"
         if not path.exists():
-            write_json(path, measure(seed))
-        row: dict[str, float] = read_json(path)
+            write_json(path, {"commit": commit(), "figures": measure(seed)})
+        row: dict[str, Any] = read_json(path)
         return row
 
     def _encoder(self, seed: int) -> dict[str, float]:
@@ -106,7 +105,7 @@ class Benchmark(Command):
         batch = world_class(self.world)(200, device=self.device)
         start = EVALUATION_SEED + seed
         see = observe_latents(Encoder.load(folder))
-        reached = {job.name: _steps_to(read_json(job.curve_file), 0.95) for job in jobs}
+        reached = {job.name: _steps_to(job.curve_file, 0.95) for job in jobs}
         return {
             "success on the encoder": evaluate(batch, see, load_policy(jobs[0].folder), seed=start).success,
             "success on true state": evaluate(batch, observe_state, load_policy(jobs[1].folder), seed=start).success,
@@ -159,7 +158,7 @@ def bare_transitions_per_second(encoder: AgentObjectEncoder, transitions: Transi
     for stage in learner.stages():
         network = networks.get(stage.name, object_)
         images = to_images(as_tensor(transitions.frames[: 2 * stage.batch_size]))
-        optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+        optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
         repeats = 30
         for repeat in range(repeats + 5):
             if repeat == 5:
@@ -200,7 +199,9 @@ def _figure(values: list[float]) -> dict[str, Any]:
     return {"mean": mean, "interval": [float(interval.low), float(interval.high)], "seeds": values}
 
 
-def _steps_to(curve: dict[str, Any], success: float) -> float:
+def _steps_to(curve_file: Path, success: float) -> float:
     """Steps at which the curve first reached this success, or twice its length where it never did."""
-    reached = [step for step, rate in zip(curve["steps"], curve["success"], strict=True) if rate >= success]
-    return float(reached[0] if reached else 2 * curve["steps"][-1])
+    from agents.reinforcement import LearningCurve
+
+    curve = LearningCurve(**{key.replace("return", "return_"): values for key, values in read_json(curve_file).items()})
+    return float(curve.steps_to(success) or 2 * curve.steps[-1])

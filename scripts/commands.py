@@ -72,7 +72,8 @@ def train_encoder(
             note = f"loss {metrics['loss']:.4f}" if metrics else None
             update(done, note=note, description=f"Training the encoder: {stage}")
 
-        report = fit(learner, stages, seed=seed, checkpoint=checkpoint, progress=show)
+        data = transitions.fingerprint
+        report = fit(learner, stages, seed=seed, data=data, checkpoint=checkpoint, progress=show)
     return encoder.eval(), report
 
 

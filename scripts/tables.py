@@ -62,4 +62,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _short(value: float) -> str:
+    """Three digits; of what is nearly one, those that tell it from one."""
+    if 0.999 < value < 1:
+        return f"{value:.5f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from envs import world_class
 from envs.collect import collect
@@ -21,6 +22,8 @@ from representations.contact import (
     locate_by_paths,
     moved_beyond_noise,
     nearest_on_segment,
+    orient_by_contacts,
+    rounded,
     surprise,
 )
 from representations.metrics import chance, evaluate_encoder, locate, rmse
@@ -98,6 +101,66 @@ def test_surprise_is_bounded_where_a_label_is_wrong() -> None:
     assert float(surprise(torch.tensor(200.0))) == pytest.approx(-np.log(0.99), abs=1e-5)
 
 
+angles = st.floats(-4, 4).map(lambda angle: torch.tensor([[np.cos(2 * angle), np.sin(2 * angle)]]))
+
+
+@laws
+@given(points, angles, st.floats(0.1, 3), st.floats(0.1, 3))
+def test_an_ellipse_is_rounded_to_the_unit_circle(
+    point: Tensor, orientation: Tensor, long: float, short: float
+) -> None:
+    cos, sin = np.cos(angle := 0.5 * np.arctan2(*orientation[0].numpy()[::-1])), np.sin(angle)
+    along, across = cos * point[0, 0] + sin * point[0, 1], cos * point[0, 1] - sin * point[0, 0]
+    expected = float((along / long) ** 2 + (across / short) ** 2) ** 0.5
+    found = rounded(point, orientation, torch.tensor([long, short], dtype=torch.float64))
+    assert float(found.norm()) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_without_orientation_the_ellipse_is_a_circle() -> None:
+    point, radii = torch.tensor([[3.0, 4.0]]), torch.tensor([2.0, 0.5])
+    torch.testing.assert_close(rounded(point, torch.zeros(1, 2), radii), 1.25 * point)
+
+
+def test_contacts_orient_an_ellipse_that_is_known_in_no_coordinates() -> None:
+    """Whether random points lie in an ellipse about the origin tells its angle, of which only an embedding is given."""
+    generator = torch.Generator().manual_seed(0)
+    angle = torch.pi * torch.rand(3000, generator=generator)
+    true = torch.stack([(2 * angle).cos(), (2 * angle).sin()], 1)
+    point = 2 * torch.rand(3000, 2, generator=generator) - 1
+    radii = torch.tensor([0.9, 0.3])
+    inside = (rounded(point, true, radii).norm(dim=1) < 1).float()
+    embedding = functional.normalize(true @ torch.randn(2, 5, generator=generator) + 0.3, dim=1)
+
+    def loss(orientation: Tensor, log_radii: Tensor, log_softness: Tensor) -> Tensor:
+        reach = (1 - rounded(point, orientation, log_radii.exp()).norm(dim=1)) / log_softness.exp()
+        return (inside * surprise(reach) + (1 - inside) * surprise(-reach)).mean()
+
+    orientation, log_radii, _ = orient_by_contacts(embedding, loss, torch.tensor(0.5))
+    cosine = functional.cosine_similarity(orientation, true, dim=1)
+    assert float(cosine.median()) > 0.98
+    torch.testing.assert_close(log_radii.exp(), radii, atol=0.08, rtol=0)
+
+
+def test_noise_that_grows_near_the_object_is_not_taken_for_contact() -> None:
+    """The agent hides a part of the object where it is near; whether it draws back or passes by, it sees the same."""
+    generator = np.random.default_rng(0)
+    count = 4000
+    start, step = generator.uniform(-1, 1, (count, 2)), generator.uniform(-0.3, 0.3, (count, 2))
+    near = np.exp(-(np.linalg.norm(start, axis=1) ** 2) / 0.1)
+    seen = np.zeros((2 * count, 2)) + generator.normal(0, 1, (2 * count, 2)) * 0.1 * np.tile(near, 2)[:, None]
+    transitions = Transitions(
+        np.zeros((2 * count, 8, 8, 3), np.uint8),
+        np.arange(count),
+        count + np.arange(count),
+        step.astype(np.float32),
+        "R2",
+    )
+    learner = AgentObjectLearner(AgentObjectEncoder((8, 8, 3), "R2"), transitions)
+    learner.agent[:] = torch.tensor(np.concatenate([start, start + step]))
+    learner.label_contacts(torch.tensor(seen, dtype=torch.float32))
+    assert float((learner.contact == 1).float().mean()) < 0.015, "nothing was touched"
+
+
 def test_moves_stand_out_from_the_noise() -> None:
     generator = np.random.default_rng(0)
     moved = generator.random(20_000) < 0.25
@@ -114,7 +177,7 @@ def test_moves_stand_out_from_the_noise() -> None:
     np.testing.assert_array_equal(called, (moved_by > threshold).numpy())
 
 
-def test_without_transitions_out_of_reach_the_noise_is_everything() -> None:
+def test_without_transitions_that_draw_back_the_noise_is_everything() -> None:
     moved_by = torch.linspace(0, 1, 1001)
     verdict, threshold = moved_beyond_noise(moved_by, moved_by[:0])
     assert threshold == pytest.approx(0.99, abs=1e-3)
@@ -194,8 +257,6 @@ def test_lengths_are_in_units_of_the_data() -> None:
     AgentObjectLearner(encoder, blank_transitions())
     assert float(encoder.unit) == pytest.approx(np.sqrt(0.5))
     assert encoder.radii.tolist() == pytest.approx([0.6 * np.sqrt(0.5)])
-    before, after = torch.zeros(2, 2), torch.tensor([[0.5, 0.0], [0.9, 0.0]])
-    assert encoder.touched(before, after).tolist() == [False, True]
 
 
 def test_scale_is_of_all_stages() -> None:

@@ -70,24 +70,21 @@ def bar_world(count: int, seed: int) -> tuple[Transitions, NDArray[np.float64]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the position is found, the orientation is not yet: its median error is chance")
-def test_position_orientation_and_volume_of_a_bar() -> None:
-    torch.manual_seed(0)
-    data, _ = bar_world(10_000, seed=0)
+@pytest.mark.parametrize("seed", [10, 11])
+def test_position_orientation_and_volume_of_a_bar(seed: int) -> None:
+    torch.manual_seed(seed)
+    data, _ = bar_world(10_000, seed=seed)
     assert data.touched is not None
     assert 0.2 < data.touched.mean() < 0.6
     encoder = AgentObjectEncoder((SIZE, SIZE, 3), "R2", elongated=True)
     learner = AgentObjectLearner(encoder, data)
-    fit(learner, learner.stages(), seed=0)
+    fit(learner, learner.stages(), seed=seed)
     held_out, angles = bar_world(1000, seed=1)
     latents = encoder.eval().encode(held_out.frames)
     error = latents["object"] - held_out.truth["object_pose"]
     rmse = np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
-    long_axis = int(encoder.radii.argmax())
-    seen = 0.5 * np.arctan2(latents["orientation"][:, 1], latents["orientation"][:, 0]) + np.pi / 2 * long_axis
+    seen = 0.5 * np.arctan2(latents["orientation"][:, 1], latents["orientation"][:, 0])
     turned = np.abs((seen - angles + np.pi / 2) % np.pi - np.pi / 2)
-    long, short = sorted(encoder.radii.tolist(), reverse=True)
-    print(f"position {rmse:.4f} m, angle {np.degrees(np.median(turned)):.1f} deg, radii {long:.3f} {short:.3f}")  # noqa: T201
-    assert rmse < 0.1
-    assert np.degrees(np.median(turned)) < 15
-    assert long / short > 1.5
+    assert rmse < 0.05
+    assert np.degrees(np.median(turned)) < 5, "45 is chance"
+    np.testing.assert_allclose(encoder.radii, [LONG, SHORT], atol=0.04)

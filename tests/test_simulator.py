@@ -38,6 +38,11 @@ def assert_identical(simulator, state, pixels):
     np.testing.assert_array_equal(simulator.render(), pixels)
 
 
+def test_less_than_one_step_is_refused(model):
+    with pytest.raises(ValueError, match=r"at least one step.*0"):
+        make(model, 1).step(0)
+
+
 def test_restored_state_goes_on_bit_for_bit(model):
     simulator = make(model, 3)
     start(simulator)

@@ -219,6 +219,8 @@ def test_a_checkpoint_of_other_training_is_refused(tmp_path: Path) -> None:
         fit(module, longer, seed=3, checkpoint=path)
     with pytest.raises(CheckpointError, match="other training"):
         train(Tiny(width=4), checkpoint=path)
+    with pytest.raises(CheckpointError, match="other training"):
+        fit(module, module.stages(), seed=3, data="others", checkpoint=path)
     assert path.exists()
 
 

@@ -167,3 +167,10 @@ def changed(array, position):
 def test_sets_that_differ_anywhere_are_not_equal(changes):
     assert not equal(make(), replace(make(), **changes))
     assert not equal(replace(make(), **changes), make())
+
+
+def test_the_fingerprint_is_of_what_is_learned_from() -> None:
+    one = make()
+    assert one.fingerprint == make().fingerprint
+    assert one.fingerprint != replace(one, displacement=one.displacement + 1).fingerprint
+    assert one.fingerprint == replace(one, touched=None, truth={}).fingerprint, "truths are not learned from"

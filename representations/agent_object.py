@@ -230,7 +230,7 @@ class AgentObjectLearner(nn.Module):
         before, after = self.embed(self._images(chosen)).chunk(2)
         arrived = self.agent[self._start[chosen]] + self._displacement[chosen]
         elsewhere = torch.cdist(arrived, self.agent[self._end[chosen]]).pow(2)
-        logits = -torch.cdist(before, after).pow(2) / 0.05 - elsewhere / 0.4
+        logits = 2 * before @ after.T / 0.05 - elsewhere / 0.4  # −‖w − w'‖² = 2 w·w' − 2 on the sphere
         loss = functional.cross_entropy(logits, torch.arange(size, device=logits.device))
         return loss, {}
 

@@ -206,5 +206,6 @@ def _steps_to(curve_file: Path, success: float) -> float:
     """Steps at which the curve first reached this success, or twice its length where it never did."""
     from agents.reinforcement import LearningCurve
 
-    curve = LearningCurve(**{key.replace("return", "return_"): values for key, values in read_json(curve_file).items()})
+    saved = read_json(curve_file)
+    curve = LearningCurve(saved["steps"], saved["success"], saved["return"])
     return float(curve.steps_to(success) or 2 * curve.steps[-1])

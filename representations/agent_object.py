@@ -57,7 +57,6 @@ from representations.contact import (
     moved_beyond_noise,
     orient_by_contacts,
     rounded,
-    shorten,
     surprise,
 )
 from representations.encoder import Encoder, as_tensor, to_images
@@ -127,7 +126,7 @@ class AgentObjectEncoder(Encoder):
         position, orientation = self.locate_object(images)
         latents = {"agent": self.locate_agent(images) * self.unit, "object": position * self.unit}
         if orientation is not None:
-            latents["orientation"] = functional.normalize(orientation, dim=1)
+            latents["orientation"] = orientation
         return latents
 
     def locate_agent(self, images: Tensor) -> Tensor:
@@ -136,14 +135,11 @@ class AgentObjectEncoder(Encoder):
         return position
 
     def locate_object(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """``z_ext`` in units of `unit`, ``(B, dim)``, and its orientation if it is elongated.
-
-        The orientation is ``(cos 2θ, sin 2θ)``, ``(B, 2)``, shortened where the network is not sure of it.
-        """
+        """``z_ext`` in units of `unit`, ``(B, dim)``, and its orientation ``(cos 2θ, sin 2θ)`` if it is elongated."""
         output = self.object_head(self.object_trunk(images))
         if not self.elongated:
             return output, None
-        return output[:, : self.dim], shorten(output[:, self.dim :])
+        return output[:, : self.dim], functional.normalize(output[:, self.dim :], dim=1)
 
 
 class AgentObjectLearner(nn.Module):
@@ -184,6 +180,8 @@ class AgentObjectLearner(nn.Module):
         self.register_buffer("agent", torch.zeros(frames, encoder.dim, device=device))
         self.register_buffer("target", torch.zeros(frames, encoder.dim, device=device))
         self.register_buffer("orientation", torch.zeros(frames, 2 * encoder.elongated, device=device))
+        self.oriented: Tensor
+        self.register_buffer("oriented", torch.zeros((), device=device))
         self.register_buffer("moved_by", torch.zeros(count, device=device))
         self.register_buffer("contact", torch.full((count,), 0.5, device=device))
 
@@ -255,7 +253,7 @@ class AgentObjectLearner(nn.Module):
         """
         chosen = self._draw(size, generator)
         position, orientation = self.encoder.locate_object(self._images(chosen))
-        state = position if orientation is None else torch.cat([position, orientation], 1)
+        state = position if orientation is None else torch.cat([position, self.oriented * orientation], 1)
         before, after = state.chunk(2)
         loss = self._disbelief(chosen, before, after, self.encoder.log_radii, self.encoder.log_softness)
         return loss, {
@@ -347,6 +345,8 @@ class AgentObjectLearner(nn.Module):
         radius = self.encoder.log_radii.mean().exp()
         found = orient_by_contacts(self._over_frames(self.embed), loss, radius)
         self.orientation[:], self.encoder.log_radii[:], self.encoder.log_softness[...] = found
+        self.orientation[:] = functional.normalize(self.orientation, dim=1)
+        self.oriented.fill_(1.0)  # until now the object was taken to be round
 
     @torch.no_grad()
     def _over_frames(self, function: Callable[[Tensor], Tensor]) -> Tensor:

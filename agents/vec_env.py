@@ -56,7 +56,7 @@ class WorldVecEnv(VecEnv):
         self.world = world
         self._observe = observe
         self._generators = [np.random.default_rng() for _ in range(world.num_worlds)]
-        self._actions: NDArray[Any] = np.zeros((world.num_worlds, world.group.dim))
+        self._actions: NDArray[Any] = np.zeros((world.num_worlds, world.group.dim + world.commands))
         self._returns = np.zeros(world.num_worlds)
         self._lengths = np.zeros(world.num_worlds, int)
         sample = observe(world, None)

@@ -14,7 +14,7 @@ import gymnasium as gym
 if TYPE_CHECKING:
     from envs.world import World, WorldEnv, WorldVectorEnv
 
-WORLDS = {"Soccer": "envs.soccer:Soccer"}
+WORLDS = {"Pick": "envs.tabletop:Pick", "Push": "envs.tabletop:Push", "Soccer": "envs.soccer:Soccer"}
 """Every world: its name and the class that makes it. A new world is one file, its XML and one line here."""
 
 

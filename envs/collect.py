@@ -92,7 +92,7 @@ def uniform(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Policy:
 
 
 def explore(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], approach: float = 0.5) -> Policy:
-    """Uniformly random moves, of which a share goes for the object, so that it is met often enough.
+    """Uniformly random moves and commands, of which a share of the moves goes for the object, to meet it often enough.
 
     A scripted experimenter, not a part of the method: it reads the object's true pose from ``info``, of which the
     learner sees nothing but the frames and displacements that result.
@@ -102,6 +102,7 @@ def explore(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], approach: float =
         approach: probability of a move towards the object, to a random spot within 0.3 m of its centre.
     """
     limit = float(env.action_space.high.flat[0])  # type: ignore[attr-defined]
+    extra = env.unwrapped.world.commands  # type: ignore[union-attr]
 
     def policy(info: Info, generator: np.random.Generator) -> NDArray[np.float32]:
         agent, object_ = np.asarray(info["agent_pose"]), np.asarray(info["object_pose"])
@@ -110,7 +111,41 @@ def explore(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], approach: float =
         length = np.linalg.norm(offset, axis=-1, keepdims=True)
         towards = offset * np.minimum(1.0, limit / np.maximum(length, 1e-9))
         chosen = generator.random(length.shape) < approach
-        return np.where(chosen, towards, free).astype(np.float32)
+        commands = generator.uniform(-1.0, 1.0, (*agent.shape[:-1], extra))
+        return np.concatenate([np.where(chosen, towards, free), commands], -1).astype(np.float32)
+
+    return policy
+
+
+def roam(env: VectorEnv[Any, Any, Any], near: float = 0.5, turn: float = 0.1) -> Policy:
+    """From waypoint to waypoint through all of the space the agent can reach, so that every part of it is seen.
+
+    Half of the waypoints are near the object. Commands (of a gripper) change now and then. A scripted experimenter like
+    `explore`, for worlds in which a single step gets nowhere.
+
+    Args:
+        env: a batch of one of our worlds that declares its `reach`.
+        near: share of the waypoints within 0.1 m of the object.
+        turn: probability of a new waypoint, and of new commands, in every step.
+    """
+    world = env.unwrapped.world  # type: ignore[attr-defined]
+    low, high = world.reach
+    state: dict[str, NDArray[Any]] = {}
+
+    def policy(info: Info, generator: np.random.Generator) -> NDArray[np.float32]:
+        agent, object_ = np.asarray(info["agent_pose"]), np.asarray(info["object_pose"])
+        count = len(agent)
+        fresh = generator.random(count) < (turn if state else 1.0)
+        anywhere = generator.uniform(low, high, agent.shape)
+        close = np.clip(object_ + generator.uniform(-0.1, 0.1, agent.shape), low, high)
+        waypoint = np.where(generator.random((count, 1)) < near, close, anywhere)
+        commands = generator.choice([-1.0, 1.0], (count, world.commands))
+        state["waypoint"] = np.where(fresh[:, None], waypoint, state.get("waypoint", waypoint))
+        state["commands"] = np.where(fresh[:, None], commands, state.get("commands", commands))
+        limit = world.max_displacement
+        noise = generator.uniform(-0.5 * limit, 0.5 * limit, agent.shape)
+        move = np.clip(state["waypoint"] - agent + noise, -limit, limit)
+        return np.concatenate([move, state["commands"]], 1).astype(np.float32)
 
     return policy
 
@@ -252,4 +287,4 @@ def _reader(displacement: str | ReadDisplacement) -> ReadDisplacement:
     return read
 
 
-__all__: Sequence[str] = ("Policy", "collect", "explore", "uniform")
+__all__: Sequence[str] = ("Policy", "collect", "explore", "roam", "uniform")

@@ -8,6 +8,7 @@ is stored once; ``infos`` carry what Minari has no place for, one entry per fram
 | ``frame`` | ``()`` | index of this frame |
 | ``transition`` | ``()`` | index of the transition that led here, -1 in the first entry |
 | ``touched`` | ``()`` | whether the agent moved the object on the way here; absent where it is not known |
+| ``action`` | flattened | what a demonstrator said to do on the way here (first entry: 0); absent if nobody did |
 | ``truth/<name>`` | flattened | what is true of this frame |
 
 Actions are the displacements that were performed, rewards are zero, and every episode ends truncated. Pixels are stored
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from minari.data_collector.episode_buffer import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage
 
-VERSION = 1
+VERSION = 2
 LONGEST_EPISODE = 10_000
 """Steps after which a chain of transitions is cut: Minari's Arrow reader mixes up episodes of more than 32768 steps."""
 
@@ -120,6 +121,7 @@ def _write(transitions: Transitions, data: Path, dataset_id: str) -> None:
         "frames": len(transitions.frames),
         "group": transitions.group,
         "touched": transitions.touched is not None,
+        "action": None if transitions.action is None else transitions.action.shape[1],
         "truth": {name: [list(v.shape[1:]), str(v.dtype)] for name, v in transitions.truth.items()},
         "checksum": _checksum(transitions),
     }
@@ -136,6 +138,9 @@ def _episode(transitions: Transitions, chain: NDArray[np.int64]) -> EpisodeBuffe
     infos = {"frame": frame, "transition": np.append(-1, chain)}
     if transitions.touched is not None:
         infos["touched"] = np.append(False, transitions.touched[chain])
+    if transitions.action is not None:
+        action = transitions.action[chain].astype(np.float32)
+        infos["action"] = np.concatenate([np.zeros_like(action[:1]), action])
     infos |= {f"truth/{name}": values[frame] for name, values in transitions.truth.items()}
     return EpisodeBuffer(
         observations=transitions.frames[frame],
@@ -151,6 +156,7 @@ def _read(episodes: Iterator[Any], card: dict[str, Any]) -> Transitions:
     count, truth = card["count"], {}
     index = np.full((2, count), -1)
     touched = np.zeros(count, bool)
+    action = np.zeros((count, card["action"] or 0), np.float32)
     frames = displacement = None
     for episode in episodes:
         infos = {key: values.reshape(len(values), -1) for key, values in episode.infos.items()}
@@ -166,10 +172,13 @@ def _read(episodes: Iterator[Any], card: dict[str, Any]) -> Transitions:
             values[frame] = infos[f"truth/{name}"].reshape(len(frame), *values.shape[1:])
         if card["touched"]:
             touched[chain] = infos["touched"][1:, 0]
+        if card["action"] is not None:
+            action[chain] = infos["action"][1:]
     if frames is None or displacement is None:
         raise ValueError("it has no episodes")
     known = touched if card["touched"] else None
-    return Transitions(frames, index[0], index[1], displacement, card["group"], truth, known)
+    said = action if card["action"] is not None else None
+    return Transitions(frames, index[0], index[1], displacement, card["group"], truth, known, said)
 
 
 def _chains(start: NDArray[np.int64], end: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -204,6 +213,7 @@ def _checksum(transitions: Transitions) -> int:
     arrays += [index.astype(np.int64) for index in (transitions.start, transitions.end)]
     arrays += [transitions.truth[name] for name in sorted(transitions.truth)]
     arrays += [] if transitions.touched is None else [transitions.touched.astype(bool)]
+    arrays += [] if transitions.action is None else [transitions.action.astype(np.float32)]
     checksum = zlib.crc32(transitions.group.encode())
     for array in arrays:
         checksum = zlib.crc32(array.tobytes(), checksum)

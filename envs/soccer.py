@@ -36,6 +36,7 @@ class Soccer(World):
     camera = "third_person"
     group = Translations(2)
     arena_side = 2.0
+    reach = np.array([[-1.0, -1.0], [1.0, 1.0]])
     max_displacement = 0.3
 
     # A move takes 0.7 s: the agent's servo settles within 0.4 s, the ball's rolling (time constant 0.07 s) later.
@@ -55,8 +56,8 @@ class Soccer(World):
         self.simulator.field("qpos")[world] = [*agent, *ball]
         self.simulator.field("ctrl")[world] = agent
 
-    def move(self, displacement: Float) -> None:
-        self.simulator.field("ctrl")[:] = np.clip(self.agent_pose() + displacement, -1.0, 1.0)
+    def move(self, action: Float) -> None:
+        self.simulator.field("ctrl")[:] = np.clip(self.agent_pose() + action, -1.0, 1.0)
         self.simulator.step(self._SUBSTEPS)
         self.simulator.field("qvel")[:] = 0.0
         self.simulator.field("qacc_warmstart")[:] = 0.0

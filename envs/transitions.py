@@ -30,6 +30,7 @@ class Transitions:
         truth: arrays ``(F, ...)`` of what is true of every frame, such as ``"agent_pose"``; for evaluation alone,
             training never reads them. Empty where nothing is known.
         touched: ``(N,)`` whether the agent moved the object, for evaluation alone; None where it is not known.
+        action: ``(N, dim + commands)`` float32, what a demonstrator said to do; None where nobody demonstrated.
 
     Raises:
         TransitionsError: wrong types or shapes, indices out of range, or a displacement that is not finite.
@@ -42,6 +43,7 @@ class Transitions:
     group: str
     truth: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     touched: NDArray[np.bool_] | None = None
+    action: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         _require(self.frames.dtype == np.uint8, f"frames must be uint8 (0 to 255), got {self.frames.dtype}")
@@ -61,8 +63,12 @@ class Transitions:
             _require(count == len(self.frames), f"truth[{name!r}] must have {len(self.frames)} rows, got {count}")
         if self.touched is not None:
             _require(self.touched.shape == (len(self),), f"touched must be ({len(self)},), got {self.touched.shape}")
-        touched = () if self.touched is None else (self.touched,)
-        for array in (self.frames, self.start, self.end, self.displacement, *touched, *self.truth.values()):
+        if self.action is not None:
+            shape = self.action.shape
+            _require(len(shape) == 2 and shape[0] == len(self), f"action must be ({len(self)}, size), got {shape}")
+            _require(bool(np.isfinite(self.action).all()), "action must be finite, got NaN or infinity")
+        known = [array for array in (self.touched, self.action) if array is not None]
+        for array in (self.frames, self.start, self.end, self.displacement, *known, *self.truth.values()):
             array.flags.writeable = False
 
     def __len__(self) -> int:
@@ -80,9 +86,10 @@ class Transitions:
 
     @property
     def fingerprint(self) -> str:
-        """A checksum of what is learned from: frames, indices and displacements."""
+        """A checksum of what is learned from: frames, indices, displacements and actions."""
         checksum = 0
-        for array in (self.frames, self.start, self.end, self.displacement):
+        learned_from = (self.frames, self.start, self.end, self.displacement, self.action)
+        for array in (each for each in learned_from if each is not None):
             checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         return f"{checksum:08x}"
 
@@ -98,6 +105,7 @@ class Transitions:
             displacement=self.displacement[chosen],
             truth={name: values[used] for name, values in self.truth.items()},
             touched=None if self.touched is None else self.touched[chosen],
+            action=None if self.action is None else self.action[chosen],
         )
 
 
@@ -108,8 +116,11 @@ def concatenate(parts: list[Transitions]) -> Transitions:
         TransitionsError: no sets, or sets of different groups, frame shapes or truths.
     """
     _require(len(parts) > 0, "at least one set of transitions is needed, got none")
-    kinds = {(part.group, part.frames.shape[1:], tuple(sorted(part.truth)), part.touched is None) for part in parts}
-    _require(len(kinds) == 1, f"all sets must have the same group, frame shape and truth, got {sorted(kinds)}")
+    kinds = {
+        (part.group, part.frames.shape[1:], tuple(sorted(part.truth)), part.touched is None, part.action is None)
+        for part in parts
+    }
+    _require(len(kinds) == 1, f"all sets must have the same group, frame shape, truth and actions, got {sorted(kinds)}")
     offsets = np.cumsum([0] + [len(part.frames) for part in parts])
     return Transitions(
         frames=np.concatenate([part.frames for part in parts]),
@@ -118,10 +129,24 @@ def concatenate(parts: list[Transitions]) -> Transitions:
         displacement=np.concatenate([part.displacement for part in parts]),
         group=parts[0].group,
         truth={name: np.concatenate([part.truth[name] for part in parts]) for name in parts[0].truth},
-        touched=None
-        if parts[0].touched is None
-        else np.concatenate([part.touched for part in parts if part.touched is not None]),
+        touched=_joined([part.touched for part in parts]),
+        action=_joined([part.action for part in parts]),
     )
+
+
+def _joined(arrays: list[Any]) -> NDArray[Any] | None:
+    return None if arrays[0] is None else np.concatenate(arrays)
+
+
+def chains(transitions: Transitions) -> NDArray[np.int64]:
+    """Which episode each transition belongs to, ``(N,)``: a new one begins where a transition does not follow the last.
+
+    >>> frames, move = np.zeros((5, 1, 1, 3), np.uint8), np.zeros((3, 2), np.float32)
+    >>> chains(Transitions(frames, np.array([0, 1, 3]), np.array([1, 2, 4]), move, "R2")).tolist()
+    [0, 0, 1]
+    """
+    begins = np.append(True, transitions.start[1:] != transitions.end[:-1])
+    return np.asarray(np.cumsum(begins) - 1)
 
 
 def equal(a: Transitions, b: Transitions) -> bool:

@@ -1,7 +1,8 @@
 """The contract of a group-action world, and its Gymnasium environments: one world, or a batch of them.
 
 A world is a batch of identical scenes in which a Lie group acts: the action is a group element (the displacement that
-the agent is asked to make), and ``info`` tells what happened.
+the agent is asked to make), with commands behind it in worlds that take some (a gripper), and ``info`` tells what
+happened.
 
 | key of ``info`` | shape | meaning |
 |---|---|---|
@@ -34,6 +35,7 @@ from envs.simulator import Float, Pixels, Simulator, Worlds
 
 Bool = NDArray[np.bool_]
 Info = dict[str, NDArray[Any]]
+Snapshot = tuple[Float, NDArray[np.int64]]
 
 ASSETS = Path(__file__).parent / "assets"
 TOUCH_THRESHOLD = 1e-4
@@ -56,7 +58,7 @@ class World(ABC):
     Args:
         num_worlds: how many scenes.
         resolution: height and width of a frame in pixels.
-        max_episode_steps: steps after which an episode is truncated.
+        max_episode_steps: steps after which an episode is truncated; the world's own `episode_steps` if None.
         device: where physics and pixels are computed, ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
 
@@ -66,24 +68,31 @@ class World(ABC):
     group: ClassVar[Group]
     arena_side: ClassVar[float]
     """Side in metres of the square of the agent's positions; errors are also given as a fraction of it."""
+    reach: ClassVar[Float]
+    """Lowest and highest positions of the agent, ``(2, dim)``, in metres."""
     max_displacement: ClassVar[float]
-    """Largest coordinate, in metres, of one action; larger commands are clipped."""
+    """Largest coordinate, in metres, of one action; larger ones are clipped."""
+    commands: ClassVar[int] = 0
+    """Coordinates of an action behind the displacement, each in [-1, 1]; they are no part of the group."""
+    episode_steps: ClassVar[int] = 40
+    """Steps after which an episode is truncated, unless another number is asked for."""
 
     def __init__(
         self,
         num_worlds: int = 1,
         *,
         resolution: tuple[int, int] = (64, 64),
-        max_episode_steps: int = 40,
+        max_episode_steps: int | None = None,
         device: str = "auto",
     ) -> None:
         model = mujoco.MjModel.from_xml_path(str(ASSETS / self.scene))
         self.simulator = Simulator(model, num_worlds, camera=self.camera, resolution=resolution, device=device)
         self.num_worlds = num_worlds
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = self.episode_steps if max_episode_steps is None else max_episode_steps
         self._initial = self.simulator.save()
         self._elapsed = np.zeros(num_worlds, int)
-        bound = np.full(self.group.dim, self.max_displacement, np.float32)
+        self._limit = np.array([self.max_displacement] * self.group.dim + [1.0] * self.commands)
+        bound = self._limit.astype(np.float32)
         self.action_space = gym.spaces.Box(-bound, bound, dtype=np.float32)
         self.observation_space = gym.spaces.Box(0, 255, (*resolution, 3), np.uint8)
 
@@ -100,8 +109,8 @@ class World(ABC):
         """Write a random initial state of one world, at rest, nothing touching."""
 
     @abstractmethod
-    def move(self, displacement: Float) -> None:
-        """Have every agent make its displacement, and let everything come to rest."""
+    def move(self, action: Float) -> None:
+        """Have every agent make its displacement and follow its commands, and let everything come to rest."""
 
     @abstractmethod
     def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
@@ -121,16 +130,20 @@ class World(ABC):
         """Act in every world.
 
         Args:
-            action: ``(num_worlds, dim)``, the displacements to make.
+            action: ``(num_worlds, dim + commands)``, the displacements to make and the commands.
 
         Raises:
             GroupError: the action has another shape or is not finite.
         """
-        action = self.group.validate(np.asarray(action, float))
-        if action.shape != (self.num_worlds, self.group.dim):
-            raise GroupError(f"action must have shape {(self.num_worlds, self.group.dim)}, got {action.shape}")
+        action = np.asarray(action, float)
+        expected = (self.num_worlds, self.group.dim + self.commands)
+        if action.shape != expected:
+            raise GroupError(f"action must have shape {expected}, got {action.shape}")
+        self.group.validate(action[:, : self.group.dim])
+        if not np.isfinite(action).all():
+            raise GroupError("the commands of an action must be finite, got NaN or infinity")
         agent, object_ = self.agent_pose(), self.object_pose()
-        self.move(np.clip(action, -self.max_displacement, self.max_displacement))
+        self.move(np.clip(action, -self._limit, self._limit))
         self._elapsed += 1
         reward, success = self.judge(agent, object_)
         displacement = self.group.compose(self.group.inverse(agent), self.agent_pose())
@@ -141,6 +154,21 @@ class World(ABC):
     def render(self, worlds: Worlds | None = None) -> Pixels:
         """Frames of all worlds, or of those with the given ids."""
         return self.simulator.render(worlds)
+
+    def save(self) -> Snapshot:
+        """Everything that what follows depends on; bit for bit on the CPU."""
+        return self.simulator.save(), self._elapsed.copy()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to what `save` returned."""
+        state, elapsed = snapshot
+        self.simulator.restore(state)
+        self._elapsed = elapsed.copy()
+
+    def push_object(self, force: Float) -> None:
+        """Apply forces ``(num_worlds, 3)``, in newtons, to the objects' centres in the steps to come, until changed."""
+        body = self.simulator.model.body("object").id
+        self.simulator.field("xfrc_applied")[:, 6 * body : 6 * body + force.shape[1]] = force
 
     def _info(self, displacement: Float, touched: Bool, success: Bool) -> Info:
         return {
@@ -178,8 +206,7 @@ class WorldEnv(gym.Env[Pixels, NDArray[np.float32]]):
         return self.world.render()[0], _first(info)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Pixels, float, bool, bool, dict[str, Any]]:
-        action = self.group.validate(np.asarray(action))
-        outcome = self.world.step(action[None])
+        outcome = self.world.step(np.asarray(action)[None])
         info = _first(outcome.info)
         frame = self.world.render()[0]
         return frame, float(outcome.reward[0]), bool(outcome.terminated[0]), bool(outcome.truncated[0]), info

@@ -24,7 +24,11 @@ from torch import Tensor, nn
 
 Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 
-ENCODERS = {"AgentObjectEncoder": "representations.agent_object:AgentObjectEncoder"}
+ENCODERS = {
+    "AgentObjectEncoder": "representations.agent_object:AgentObjectEncoder",
+    "Autoencoder": "representations.baselines.autoencoder:Autoencoder",
+    "EquivariantEncoder": "representations.equivariant:EquivariantEncoder",
+}
 """Every encoder: its name and the class that makes it. A new encoder is one file and one line here."""
 
 CARD, WEIGHTS, FORMAT = "card.json", "weights.safetensors", 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +31,24 @@ class SpatialSoftmaxCNN(Backbone):
         shape: height, width and channels of the images.
         maps: number of points.
         features: width of the hidden layer, and of the output.
+        channels: of the convolutions before the last, of which the first halves the resolution.
     """
 
-    def __init__(self, shape: tuple[int, int, int], maps: int = 8, features: int = 64) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        maps: int = 8,
+        features: int = 64,
+        channels: tuple[int, ...] = (16,),
+    ) -> None:
         super().__init__()
-        height, width, channels = shape
+        height, width, colours = shape
         self.features = features
-        last = nn.Conv2d(16, maps, 3, padding=1)
-        self.convolutions = nn.Sequential(nn.Conv2d(channels, 16, 5, stride=2, padding=2), nn.ReLU(), last)
+        layers: list[nn.Module] = [nn.Conv2d(colours, channels[0], 5, stride=2, padding=2), nn.ReLU()]
+        for before, after in pairwise(channels):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+        last = nn.Conv2d(channels[-1], maps, 3, padding=1)
+        self.convolutions = nn.Sequential(*layers, last)
         # Peaked from the start: a softmax over a thousand pixels is flat under the usual weights, and one network in
         # twenty never found where to look.
         with torch.no_grad():

@@ -14,7 +14,7 @@ from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_
 from scripts.demo import encoder_evaluation
 from scripts.progress import bar
 from scripts.rl import Job, run_jobs
-from scripts.runs import commit, provenance, read_json, write_json
+from scripts.runs import commit, figure, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     from envs.transitions import Transitions
@@ -48,7 +48,7 @@ class Benchmark(Command):
         seeds = [FIRST_SEED + index for index in range(self.seeds)]
         rows = [self._cached(seed, measure) for seed in seeds]
         name = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}[self.what]
-        figures = {label: _figure([row["figures"][label] for row in rows]) for label in rows[0]["figures"]}
+        figures = {label: figure([row["figures"][label] for row in rows]) for label in rows[0]["figures"]}
         measured = {"commit": ", ".join(dict.fromkeys(row["commit"] for row in rows)), "seeds": seeds}
         write_json(self.results / f"{name}_{self.world.lower()}.json", provenance() | measured | {"figures": figures})
         return {label: figure["mean"] for label, figure in figures.items()}
@@ -187,19 +187,6 @@ def encode_milliseconds(encoder: AgentObjectEncoder, transitions: Transitions) -
         times.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
     return 1000 * sorted(times)[len(times) // 2]
-
-
-def _figure(values: list[float]) -> dict[str, Any]:
-    """Mean over seeds, its bootstrap interval (95 %), and each seed's value."""
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    mean = float(np.mean(values))
-    if len(set(values)) < 2:
-        return {"mean": mean, "interval": [mean, mean], "seeds": values}
-    generator = np.random.default_rng(0)
-    interval = bootstrap((values,), np.mean, method="percentile", rng=generator).confidence_interval
-    return {"mean": mean, "interval": [float(interval.low), float(interval.high)], "seeds": values}
 
 
 def _steps_to(curve_file: Path, success: float) -> float:

@@ -18,6 +18,7 @@ from scripts.demo import Demo
 from scripts.doctor import Doctor
 from scripts.evaluate import Evaluate
 from scripts.progress import console
+from scripts.recover import Recover
 from scripts.rl import Rl
 from scripts.tables import Tables
 from scripts.train import Train
@@ -28,6 +29,7 @@ COMMANDS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
     "rl": Rl,
+    "recover": Recover,
     "benchmark": Benchmark,
     "tables": Tables,
     "doctor": Doctor,

@@ -62,6 +62,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def figure(values: list[float]) -> dict[str, Any]:
+    """Mean over seeds, its bootstrap interval (95 %), and each seed's value."""
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    mean = float(np.mean(values))
+    if len(set(values)) < 2:
+        return {"mean": mean, "interval": [mean, mean], "seeds": values}
+    generator = np.random.default_rng(0)
+    interval = bootstrap((values,), np.mean, method="percentile", rng=generator).confidence_interval
+    return {"mean": mean, "interval": [float(interval.low), float(interval.high)], "seeds": values}
+
+
 def installed(package: str) -> str:
     """Version of an installed package, or ``"not installed"``."""
     try:

@@ -217,14 +217,14 @@ def edit_metadata(folder, edit):
 def test_a_dataset_of_others_is_refused(collected, tmp_path):
     save_transitions(collected, tmp_path / "data-v0")
     edit_metadata(tmp_path / "data-v0", lambda metadata: metadata.pop("transitions"))
-    with pytest.raises(DatasetError, match=r"expected transitions, version 1, .*got a Minari dataset of another kind"):
+    with pytest.raises(DatasetError, match=r"expected transitions, version 2, .*got a Minari dataset of another kind"):
         load_transitions(tmp_path / "data-v0")
 
 
 def test_another_version_is_refused(collected, tmp_path):
     save_transitions(collected, tmp_path / "data-v0")
-    edit_metadata(tmp_path / "data-v0", lambda metadata: metadata["transitions"].update(version=2))
-    with pytest.raises(DatasetError, match=r"expected transitions, version 1, .*got version 2"):
+    edit_metadata(tmp_path / "data-v0", lambda metadata: metadata["transitions"].update(version=1))
+    with pytest.raises(DatasetError, match=r"expected transitions, version 2, .*got version 1"):
         load_transitions(tmp_path / "data-v0")
 
 

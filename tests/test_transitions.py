@@ -129,7 +129,7 @@ def test_selection_undoes_concatenation():
     ids=["group", "frame shape", "truth", "touched"],
 )
 def test_sets_of_different_kinds_are_not_concatenated(other):
-    with pytest.raises(TransitionsError, match="must have the same group, frame shape and truth"):
+    with pytest.raises(TransitionsError, match="must have the same group, frame shape, truth and actions"):
         concatenate([make(), other])
 
 

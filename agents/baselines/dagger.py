@@ -1,0 +1,75 @@
+"""DAgger: a learner that is shown what to do where it itself gets to.
+
+Ross, Gordon, Bagnell, *A reduction of imitation learning and structured prediction to no-regret online learning*,
+AISTATS 2011. The labels are counted: at an equal number of them it compares with behaviour cloning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.cloning import ClonedPolicy, Cloning
+from agents.demonstrations import demonstrate
+from envs.simulator import Float
+from envs.transitions import Transitions, concatenate
+from envs.world import World
+from representations.training import fit
+
+
+def dagger(
+    policy: ClonedPolicy,
+    world: World,
+    labels: int,
+    *,
+    seed: int,
+    rounds: int = 3,
+    scale: float = 1.0,
+    on_round: Callable[[int], None] = lambda rounds: None,
+) -> tuple[ClonedPolicy, Transitions]:
+    """Clone half as many of an expert's labels as are allowed, then label what the learner does, a share a round.
+
+    Args:
+        policy: what to train.
+        world: a batch of worlds that an expert knows.
+        labels: how many actions the expert may give in all.
+        seed: of everything random.
+        rounds: of labelling.
+        scale: factor on the updates of all rounds together, as of `agents.cloning.Cloning`.
+        on_round: called with the number of rounds done.
+
+    Returns:
+        The policy and all labelled transitions; their number is ``labels``.
+    """
+    data = _first(demonstrate(world, world.num_worlds, seed), labels // 2)
+    while len(data) < labels // 2:
+        more = demonstrate(world, world.num_worlds, seed + len(data))
+        data = concatenate([data, _first(more, labels // 2 - len(data))])
+    for round_ in range(rounds + 1):
+        torch.manual_seed(seed)
+        learner = Cloning(policy, data, scale / (rounds + 1))
+        fit(learner, learner.stages(), seed=seed + round_)
+        on_round(round_ + 1)
+        if round_ < rounds:
+            share = (labels - len(data)) // (rounds - round_)
+            data = concatenate([data, _labelled(policy, world, share, seed + 1000 * (round_ + 1))])
+    return policy, data
+
+
+def _labelled(policy: ClonedPolicy, world: World, count: int, seed: int) -> Transitions:
+    def act(frames: NDArray[np.uint8], label: Float) -> Float:
+        return policy.predict(frames)[0]
+
+    parts: list[Transitions] = []
+    while sum(map(len, parts)) < count:
+        parts.append(demonstrate(world, world.num_worlds, seed + len(parts), act=act, only_successes=False))
+    joined = concatenate(parts)
+    generator = np.random.default_rng(seed)
+    return joined.select(np.sort(generator.permutation(len(joined))[:count]))
+
+
+def _first(transitions: Transitions, count: int) -> Transitions:
+    return transitions.select(np.arange(min(count, len(transitions))))

@@ -1,0 +1,346 @@
+"""Recovery: a policy that climbs the density of the demonstrations when something has pushed it off them.
+
+Reichlin, Marchetti, Yin, Ghadirzadeh, Kragic, *Back to the manifold: recovering from out-of-distribution states*, IROS
+2022 (arXiv:2207.08673).
+
+    a = p · π(o) + (1 − p) · η · ∇_z log ρ / ‖∇_z log ρ‖,    p = sigmoid((log ρ(z) − threshold) / temperature)
+
+The gradient is an action because the encoder turns actions into translations of ``z``.
+
+Deviations from the paper, and why
+----------------------------------
+* **Back to where it was.** The policy remembers the last latent at which density was high, and once density is low it
+  moves straight there, all the way: translations of the latent are actions, so that it can. The gradient, which leads
+  to *some* dense spot, often of another phase of the task, is what remains where nothing is remembered, or where the
+  remembered place was reached and density is still low. ``as_published=True`` climbs the gradient alone.
+* **Innovation.** An equivariant latent says where the last action should have led. What moves the agent further than
+  that is a push, however dense the place it ends in, and what was remembered before it is not forgotten.
+* **Once more from the start.** A policy that stays in one place for longer than it did in clean episodes is stuck: it
+  goes back to where the episode began, opens the gripper, and tries again.
+* **No blend.** Recovery acts or it does not: a small weight of it in clean steps cost more than it ever gained.
+* **The gripper stays as it is** while recovery has more weight than the base. In the paper it follows the base, which
+  off the demonstrations opens it as likely as not, and drops what it holds.
+* **The trigger is calibrated** by split conformal prediction (`calibrate`) on held-out clean episodes, where the paper
+  sets a threshold and a temperature by hand for each task. Episodes of the base policy are better than those of its
+  teacher for that: it drifts where the teacher did not, and would set off a trigger that knows the teacher alone.
+* **The base may be any policy**, and its NaN is not carried out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from representations.density import Density
+from representations.encoder import Encoder, as_tensor
+
+Observations = NDArray[Any]
+
+SURE = 0.95
+"""Weight of the base policy from which on the agent is taken to be where it has been shown what to do."""
+
+
+class Policy(Protocol):
+    """A policy as Stable-Baselines3 has them: models, recurrent ones too, and `RecoveryPolicy` itself."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions for a batch of observations, and the state to pass on to the next call."""
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When the recovery acts: below the threshold of the log density, the more the further below.
+
+    Attributes:
+        threshold: log density at which base and recovery have equal weight.
+        temperature: change of the log density by which the odds change by a factor of e.
+        innovation: displacement beyond the policy's own, in one step, above which something else moved the agent.
+        dwell: steps within one step's length of the same place, above which the base policy is stuck.
+    """
+
+    threshold: float
+    temperature: float
+    innovation: float = math.inf
+    dwell: float = math.inf
+
+    def blend(self, log_density: Tensor) -> Tensor:
+        """Weight of the base policy, in [0, 1]."""
+        return torch.sigmoid((log_density - self.threshold) / self.temperature)
+
+
+def calibrate(
+    log_densities: Sequence[NDArray[Any]],
+    innovations: Sequence[NDArray[Any]] = (),
+    dwells: Sequence[NDArray[Any]] = (),
+    false_alarms: float = 0.05,
+) -> Trigger:
+    """A trigger that at most this share of clean episodes sets off, by split conformal prediction.
+
+    The threshold is the ``⌊α (n + 1)⌋``-th smallest of the lowest log densities of ``n`` held-out episodes: another
+    exchangeable episode falls below it with a probability of at most α. The temperature is such that at the median log
+    density of all their steps the base policy has a weight of 99 %. Innovations and dwells, if given, are treated alike
+    (the highest count), and α is shared between what is given.
+
+    Args:
+        log_densities: of the steps of held-out episodes, which the density was not fitted to.
+        innovations: of the same steps: how far the agent moved beyond what the policy asked for.
+        dwells: of the same steps: how long the agent had been in one place.
+        false_alarms: α, the share of clean episodes in which recovery may act.
+
+    Raises:
+        ValueError: too few episodes for this share.
+
+    >>> trigger = calibrate([np.array([3.0, float(i)]) for i in range(39)], false_alarms=0.05)
+    >>> trigger.threshold
+    1.0
+    """
+    share = false_alarms / (1 + bool(len(innovations)) + bool(len(dwells)))
+    rank = math.floor(share * (len(log_densities) + 1))
+    if rank < 1:
+        needed = math.ceil(1 / share) - 1
+        raise ValueError(
+            f"{false_alarms:.1%} false alarms need at least {needed} held-out episodes, got {len(log_densities)}"
+        )
+
+    def highest(series: Sequence[NDArray[Any]]) -> float:
+        return float(np.sort([np.nanmax(episode) for episode in series])[-rank]) if len(series) else math.inf
+
+    threshold = float(np.sort([episode.min() for episode in log_densities])[rank - 1])
+    median = float(np.median(np.concatenate([np.asarray(episode) for episode in log_densities])))
+    temperature = max(median - threshold, 1e-6) / math.log(99)
+    return Trigger(threshold, temperature, highest(innovations), highest(dwells))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step of `RecoveryPolicy` did, one entry an episode of the batch.
+
+    Attributes:
+        log_density: of where the agent is.
+        blend: weight of the base policy.
+        innovation: distance between where the agent is and where the last action should have brought it.
+        dwell: steps that the agent has been within one step's length of the same place.
+        direction: of the recovery's displacement, of at most unit length, zero where there was none.
+        fault: where the base policy returned something that is not finite, or density gave no direction.
+    """
+
+    log_density: NDArray[np.float32]
+    blend: NDArray[np.float32]
+    innovation: NDArray[np.float32]
+    dwell: NDArray[np.int64]
+    direction: NDArray[np.float32]
+    fault: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What is remembered of each episode of a batch.
+
+    Attributes:
+        first: observation.
+        home: the first latent.
+        commands: given last.
+        place: the last latent at which density was high; NaN where there was none.
+        expected: the latent that the last action should have led to.
+        anchor: the latent that the agent has been close to for `dwell` steps.
+        returning: whether the agent is on its way back.
+        left: how far it still was.
+        base: the base policy's own state.
+    """
+
+    first: Observations
+    home: NDArray[np.float32]
+    commands: NDArray[Any]
+    place: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    anchor: NDArray[np.float32]
+    dwell: NDArray[np.int64]
+    returning: NDArray[np.bool_]
+    left: NDArray[np.float32]
+    base: Any
+
+
+class RecoveryPolicy:
+    """Any policy, made to find its way back to the demonstrations.
+
+    Itself a policy as Stable-Baselines3 has them; ``state`` carries what is remembered of the start of the episode.
+
+    Args:
+        base: a model or policy with `predict`, or a function from observations to actions.
+        encoder: where the agent is: an `Encoder` with a latent ``agent``, or a function from observations to
+            ``(B, n)``.
+        density: of the demonstrations in that latent.
+        trigger: when to act, from `calibrate`.
+        step: η, the length of a recovery displacement, in the units of the actions.
+        commands: coordinates of an action behind the displacement.
+        as_published: climb the gradient, and let the commands follow the base, always.
+        to_action: turns a displacement of the latent into the coordinates of an action; the identity if not given.
+        to_latent: turns the coordinates of an action into a displacement of the latent; the identity if not given.
+
+    Attributes:
+        report: what the last step did.
+        faults: steps so far in which the base returned something that is not finite, or density gave no direction.
+    """
+
+    def __init__(
+        self,
+        base: Policy | Callable[[Observations], NDArray[Any]],
+        encoder: Encoder | Callable[[Observations], NDArray[Any]],
+        density: Density,
+        trigger: Trigger,
+        *,
+        step: float,
+        commands: int = 0,
+        as_published: bool = False,
+        to_action: Callable[[NDArray[Any], Observations], NDArray[Any]] = lambda displacement, observation: (
+            displacement
+        ),
+        to_latent: Callable[[NDArray[Any]], NDArray[Any]] = lambda action: action,
+    ) -> None:
+        self._base = base
+        self._encoder = encoder
+        self._density = density
+        self._trigger = trigger
+        self._length = step
+        self._commands = commands
+        self._as_published = as_published
+        self._to_action = to_action
+        self._to_latent = to_latent
+        self.report: Report | None = None
+        self.faults = 0
+
+    def predict(
+        self,
+        observation: Observations,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions ``(B, …)`` of a batch of observations, and the state for the next call."""
+        memory = self._remembered(observation, state, episode_start)
+        action, base_state = self._base_action(observation, memory.base, episode_start, deterministic)
+        finite = np.isfinite(action).all(1)
+        action = np.where(finite[:, None], action, 0.0)
+        latent = self._locate(observation)
+        context = self._density.context_of(memory.first, memory.commands)
+        log_density, gradient = (value.numpy() for value in self._density.score(as_tensor(latent), context))
+        blend = self._trigger.blend(torch.from_numpy(log_density)).numpy()
+        direction, lost = _uphill(log_density, gradient)
+        innovation = np.linalg.norm(latent - memory.expected, axis=1)
+        pushed = innovation > self._trigger.innovation
+        stays = np.linalg.norm(latent - memory.anchor, axis=1) <= self._length
+        dwell = np.where(stays & ~memory.returning, memory.dwell + 1, 0)
+        stuck = dwell > self._trigger.dwell
+        home = np.where(np.isnan(memory.home), latent, memory.home)
+        if not self._as_published:
+            memory = replace(memory, place=np.where(stuck[:, None], home, memory.place))
+            memory.commands[stuck] = 1.0
+        back, left = self._back(latent, memory.place)
+        off = pushed | stuck | (blend < 0.5) | memory.returning & (left < memory.left - 0.1 * self._length)
+        returning = off & (left > 0.5 * self._length) & (not self._as_published)
+        place = np.where(((blend >= SURE) & ~off)[:, None], latent, memory.place)
+        if not self._as_published:
+            direction = np.where(returning[:, None], back, direction)
+            blend = np.where(returning | (blend < 0.5), 0.0, 1.0)
+            lost &= ~returning
+        weight = np.where(lost, 1.0, np.where(finite, blend, 0.0)).astype(np.float32)
+        end = action.shape[1] - self._commands
+        recovery = self._to_action(self._length * direction, observation)
+        action[:, :end] = weight[:, None] * action[:, :end] + (1 - weight[:, None]) * recovery
+        holds = ~finite if self._as_published else ~finite | (weight < 0.5)
+        action[holds, end:] = memory.commands[holds]
+        self.report = Report(log_density, weight, innovation, dwell, direction, lost | ~finite)
+        self.faults += int((lost | ~finite).sum())
+        expected = latent + self._to_latent(action[:, :end])
+        return action, _Memory(
+            first=memory.first,
+            home=home,
+            commands=action[:, end:].copy(),
+            place=place,
+            expected=expected,
+            anchor=np.where(stays[:, None], memory.anchor, latent),
+            dwell=dwell,
+            returning=returning,
+            left=left,
+            base=base_state,
+        )
+
+    def _remembered(
+        self, observation: Observations, state: _Memory | None, episode_start: NDArray[np.bool_] | None
+    ) -> _Memory:
+        """What is remembered of each episode; begun anew where one starts."""
+        count = len(observation)
+        nowhere = np.full((count, self._density.dim), np.nan, np.float32)
+        fresh = _Memory(
+            first=observation.copy(),
+            commands=np.ones((count, self._commands)),
+            home=nowhere,
+            place=nowhere,
+            expected=nowhere,
+            anchor=nowhere,
+            dwell=np.zeros(count, int),
+            returning=np.zeros(count, bool),
+            left=np.full(count, np.inf, np.float32),
+            base=None,
+        )
+        if state is None:
+            return fresh
+        if episode_start is None or not episode_start.any():
+            return state
+
+        def begun(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+            return np.where(episode_start.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+        names = [field.name for field in fields(_Memory) if field.name != "base"]
+        return _Memory(**{n: begun(getattr(state, n), getattr(fresh, n)) for n in names}, base=state.base)
+
+    def _back(
+        self, latent: NDArray[np.float32], place: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vectors to the remembered places in units of the step, at most one long, and how far those are; 0 if none."""
+        vector = np.nan_to_num(place - latent)
+        left = np.linalg.norm(vector, axis=1)
+        return vector / np.maximum(left, self._length)[:, None], left
+
+    def _base_action(
+        self, observation: Observations, state: Any, episode_start: NDArray[np.bool_] | None, deterministic: bool
+    ) -> tuple[NDArray[Any], Any]:
+        if hasattr(self._base, "predict"):
+            action, state = self._base.predict(observation, state, episode_start, deterministic)
+            return np.array(action, np.float64), state
+        return np.array(self._base(observation), np.float64), None
+
+    def _locate(self, observation: Observations) -> NDArray[np.float32]:
+        if isinstance(self._encoder, Encoder):
+            latent = np.asarray(self._encoder.encode(observation)["agent"])
+        else:
+            latent = np.asarray(self._encoder(observation), np.float32)
+        expected = (len(observation), self._density.dim)
+        if latent.shape != expected:
+            raise ValueError(
+                f"latents (B, {expected[1]}) were expected, which the density was fitted to; "
+                f"the encoder gives {latent.shape}"
+            )
+        return latent
+
+
+def _uphill(
+    log_density: NDArray[np.float32], gradient: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Unit vectors along the gradient, and where there is none."""
+    length = np.linalg.norm(gradient, axis=1)
+    lost = ~np.isfinite(length) | (length < 1e-12) | ~np.isfinite(log_density)
+    return np.where(lost[:, None], 0.0, gradient / np.where(lost, 1.0, length)[:, None]), lost

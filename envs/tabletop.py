@@ -1,0 +1,140 @@
+"""A gantry robot over a table, with a gripper, an object and a goal: pushing, and picking and placing."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from envs.groups import Translations
+from envs.simulator import Float
+from envs.world import Bool, World
+
+WORKSPACE = np.array([[-0.28, -0.24, 0.016], [0.28, 0.26, 0.25]])
+"""Lowest and highest position of the hand, the point between the fingertips, in metres."""
+OPENING = 0.04
+"""How far each finger moves outwards, in metres."""
+OBJECT_HEIGHT = 0.02
+"""Height of the object's centre where it lies on the table, in metres."""
+
+_HAND = [1, 0, 2]  # the beam carries the carriage: y comes before x among the joints
+_FINGERS, _OBJECT, _POSE = slice(3, 5), slice(5, 8), slice(5, 12)
+
+
+class Tabletop(World):
+    """A hand that moves by displacements in space (``R³``) and grips, a table, an object and a goal.
+
+    The hand hangs from a gantry: three prismatic joints. An action is the displacement of the hand and a command to the
+    gripper: negative closes it, anything else opens it. The object is moved by contact and friction alone.
+
+    Observation: ``(64, 64, 3)`` uint8 RGB, from a camera above the front edge; gantry and hand together show depth.
+
+    | quantity | range | unit |
+    |---|---|---|
+    | action, ``(dx, dy, dz)`` | [-0.04, 0.04]³ | m |
+    | action, gripper | [-1, 1], below 0 closes | |
+    | hand, between the fingertips, ``(x, y, z)`` | [-0.28, 0.28] × [-0.24, 0.26] × [0.016, 0.25] | m |
+    | object's centre, ``(x, y, z)`` | on the table, ``z = 0.02``, or in the hand | m |
+    | goal, ``(x, y, 0)`` | on the table | m |
+
+    Reward: the decrease of the object's distance to the goal plus half the decrease of the hand's distance to the
+    object (both per metre), minus 0.01 a step, plus 1 for success. The episode ends with success, or is truncated.
+    """
+
+    camera = "front"
+    group = Translations(3)
+    commands = 1
+    arena_side = 0.56
+    reach = WORKSPACE
+    max_displacement = 0.04
+    episode_steps = 120
+
+    home: ClassVar[tuple[float, float, float]]
+    """Where the hand starts, give or take 2 cm."""
+
+    # A step takes 0.2 s, in which the hand's servo settles.
+    _SUBSTEPS = 50
+
+    def agent_pose(self) -> Float:
+        return self.simulator.field("qpos")[:, _HAND].copy()
+
+    def object_pose(self) -> Float:
+        return self.simulator.field("qpos")[:, _OBJECT].copy()
+
+    def goal(self) -> Float:
+        """Where the object is to go, ``(num_worlds, 3)``, in metres."""
+        return self.simulator.field("mocap_pos").copy()
+
+    def opening(self) -> Float:
+        """How far the fingers are apart, ``(num_worlds,)``, in metres."""
+        return np.asarray(self.simulator.field("qpos")[:, _FINGERS].sum(1))
+
+    def place(self, world: int, generator: np.random.Generator) -> None:
+        hand = np.array(self.home) + generator.uniform(-0.02, 0.02, 3)
+        object_, goal = self.arrange(generator)
+        turn = generator.uniform(0.0, np.pi / 2) if self.turned else 0.0
+        pose = [*object_, OBJECT_HEIGHT, np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)]
+        self.simulator.field("qpos")[world] = [*hand[_HAND], OPENING, OPENING, *pose]
+        self.simulator.field("ctrl")[world] = [*hand[_HAND], OPENING, OPENING]
+        self.simulator.field("mocap_pos")[world] = [*goal, 0.0]
+
+    turned: ClassVar[bool] = False
+    """Whether the object starts turned about the vertical."""
+
+    @abstractmethod
+    def arrange(self, generator: np.random.Generator) -> tuple[Float, Float]:
+        """Random places of object and goal on the table, ``(2,)`` each."""
+
+    def move(self, action: Float) -> None:
+        target = np.clip(self.agent_pose() + action[:, :3], *WORKSPACE)
+        opening = np.where(action[:, 3] < 0, 0.0, OPENING)
+        self.simulator.field("ctrl")[:, :3] = target[:, _HAND]
+        self.simulator.field("ctrl")[:, 3:] = opening[:, None]
+        self.simulator.step(self._SUBSTEPS)
+
+    def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
+        success = self.achieved()
+        nearer = _distance(object_, self.goal()) - _distance(self.object_pose(), self.goal())
+        reach = _distance(agent, object_) - _distance(self.agent_pose(), self.object_pose())
+        return nearer + 0.5 * reach - 0.01 + 1.0 * success, success
+
+    @abstractmethod
+    def achieved(self) -> Bool:
+        """In which worlds the task is done."""
+
+
+class Push(Tabletop):
+    """Push a puck onto the goal, away from the robot's start: done when its centre is within 3 cm of the goal's."""
+
+    scene = "push.xml"
+    home = (0.0, -0.20, 0.12)
+
+    def arrange(self, generator: np.random.Generator) -> tuple[Float, Float]:
+        return generator.uniform([-0.12, -0.08], [0.12, 0.0]), generator.uniform([-0.14, 0.13], [0.14, 0.20])
+
+    def achieved(self) -> Bool:
+        return np.asarray(_distance(self.object_pose()[:, :2], self.goal()[:, :2]) < 0.03)
+
+
+class Pick(Tabletop):
+    """Pick a peg up and place it on the goal: done when it lies there, within 3 cm, and the hand has let go of it."""
+
+    scene = "pick.xml"
+    home = (0.0, -0.05, 0.16)
+
+    def arrange(self, generator: np.random.Generator) -> tuple[Float, Float]:
+        while True:
+            object_, goal = generator.uniform([-0.16, -0.10], [0.16, 0.12], (2, 2))
+            if np.linalg.norm(object_ - goal) > 0.12:
+                return object_, goal
+
+    def achieved(self) -> Bool:
+        object_ = self.object_pose()
+        there = _distance(object_[:, :2], self.goal()[:, :2]) < 0.03
+        lies = object_[:, 2] < OBJECT_HEIGHT + 0.004
+        return np.asarray(there & lies & (self.opening() > 1.5 * OPENING))
+
+
+def _distance(points: Float, target: Float) -> Float:
+    return np.asarray(np.linalg.norm(points - target, axis=-1))

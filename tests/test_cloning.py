@@ -1,0 +1,132 @@
+"""Demonstrations, and policies that are cloned from them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from agents.baselines.dagger import dagger
+from agents.cloning import HORIZONS, ClonedPolicy, Cloning, PolicyFileError
+from agents.demonstrations import demonstrate, states
+from envs import world_class
+from envs.dataset import load_transitions, save_transitions
+from envs.transitions import chains, equal
+from representations.training import fit
+
+SHAPE = (24, 24, 3)
+
+
+def make(count=6):
+    return world_class("Pick")(count, resolution=SHAPE[:2], device="cpu")
+
+
+@pytest.fixture(scope="module")
+def demonstrations():
+    return demonstrate(make(), 8, seed=0)
+
+
+def policy():
+    torch.manual_seed(0)
+    return ClonedPolicy(SHAPE, 3, 1, 0.04).eval()
+
+
+def test_demonstrations_are_episodes_of_the_expert(demonstrations):
+    episode = chains(demonstrations)
+    assert episode.max() == 7
+    ends = np.append(episode[1:] != episode[:-1], True)
+    goal_reached = demonstrations.truth["object_pose"][demonstrations.end[ends]]
+    assert (goal_reached[:, 2] < 0.03).all(), "each ends with the object laid down"
+    assert demonstrations.action is not None and demonstrations.action.shape == (len(demonstrations), 4)
+    moved = np.diff(demonstrations.truth["agent_pose"], axis=0)[demonstrations.start]
+    np.testing.assert_allclose(demonstrations.displacement, moved, atol=1e-6)
+
+
+def test_demonstrations_of_a_seed_are_the_same(demonstrations):
+    assert equal(demonstrations, demonstrate(make(), 8, seed=0))
+    assert not equal(demonstrations, demonstrate(make(), 8, seed=1))
+
+
+def test_noise_is_carried_out_and_not_recorded():
+    noisy = demonstrate(make(), 6, seed=0, noise=0.01)
+    assert noisy.action is not None
+    error = noisy.displacement - noisy.action[:, :3]
+    assert 0.003 < error.std() < 0.02
+    assert np.linalg.norm(noisy.action[:, :2], axis=1).max() < 0.04 + 1e-6, "labels are the expert's"
+
+
+def test_demonstrations_are_saved_without_loss(demonstrations, tmp_path):
+    save_transitions(demonstrations, tmp_path / "demonstrations")
+    assert equal(load_transitions(tmp_path / "demonstrations"), demonstrations)
+
+
+def test_states_say_how_each_episode_began(demonstrations):
+    first, episode, commands = states(demonstrations, 3)
+    assert first.shape == (8, *SHAPE)
+    np.testing.assert_array_equal(episode, chains(demonstrations))
+    begins = np.append(True, episode[1:] != episode[:-1])
+    np.testing.assert_array_equal(first[0], demonstrations.frames[0])
+    assert (commands[begins] == 1).all() and (commands == -1).any()
+
+
+def test_an_action_is_a_displacement_and_a_command(demonstrations):
+    actions, _ = policy().predict(demonstrations.observations[:5])
+    assert actions.shape == (5, 4)
+    assert np.abs(actions[:, :3]).max() <= 0.04 + 1e-7
+    assert set(np.unique(actions[:, 3])) <= {-1.0, 1.0}
+    np.testing.assert_allclose(policy().predict(demonstrations.observations[0])[0], actions[0], atol=1e-6)
+
+
+def test_what_lies_ahead_ends_with_the_episode(demonstrations):
+    learner = Cloning(policy(), demonstrations)
+    pose = demonstrations.truth["agent_pose"]
+    episode = chains(demonstrations)
+    for index in (0, 3, int(np.flatnonzero(episode == 0)[-1]), len(episode) - 1):
+        last = np.flatnonzero(episode == episode[index])[-1]
+        for at, horizon in enumerate(HORIZONS):
+            until = demonstrations.end[min(index + horizon - 1, last)]
+            expected = (pose[until] - pose[demonstrations.start[index]]) / np.sqrt(horizon) / 0.04
+            np.testing.assert_allclose(learner._future[index, 3 * at : 3 * at + 3], expected, atol=1e-4)
+
+
+def test_cloning_lowers_the_error_on_other_demonstrations():
+    held_out, learned = demonstrate(make(), 8, seed=5), policy().train()
+    before = float(Cloning(learned, held_out).loss(200, torch.Generator().manual_seed(0))[0])
+    learner = Cloning(learned, demonstrate(make(), 60, seed=1), scale=0.2)
+    fit(learner, learner.stages(), seed=0)
+    assert float(Cloning(learned, held_out).loss(200, torch.Generator().manual_seed(0))[0]) < 0.8 * before
+
+
+def test_a_policy_comes_back_as_it_was_saved(tmp_path, demonstrations):
+    policy().save(tmp_path / "policy")
+    loaded = ClonedPolicy.load(tmp_path / "policy")
+    frames = demonstrations.observations[:3]
+    np.testing.assert_array_equal(loaded.predict(frames)[0], policy().predict(frames)[0])
+
+
+def test_a_tampered_policy_is_refused(tmp_path):
+    policy().save(tmp_path / "policy")
+    weights = tmp_path / "policy" / "policy.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(PolicyFileError, match="truncated or altered"):
+        ClonedPolicy.load(tmp_path / "policy")
+    card = tmp_path / "policy" / "policy.json"
+    card.write_text(json.dumps({"class": "ClonedPolicy"}))
+    with pytest.raises(PolicyFileError, match="does not hold a cloned policy"):
+        ClonedPolicy.load(tmp_path / "policy")
+
+
+def test_transitions_without_actions_are_no_demonstrations(demonstrations):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match=r"actions \(N, 4\) were expected, got actions None"):
+        Cloning(policy(), replace(demonstrations, action=None))
+
+
+def test_dagger_counts_its_labels():
+    rounds = []
+    world = world_class("Pick")(4, resolution=SHAPE[:2], device="cpu", max_episode_steps=40)
+    learned, data = dagger(policy(), world, 120, seed=0, rounds=2, scale=0.003, on_round=rounds.append)
+    assert len(data) == 120
+    assert rounds == [1, 2, 3]
+    assert learned.predict(data.observations[:2])[0].shape == (2, 4)

@@ -1,0 +1,90 @@
+"""Pushes: what is refused, that they do what they say, and that the receipt is what was done."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs import world_class
+from envs.perturbation import Perturbation, PerturbationError, Pushed
+
+signs = st.sampled_from([-1, 0, 1, None])
+
+
+def make(count=4, **options):
+    world = world_class("Push")(count, resolution=(16, 16), device="cpu", **options)
+    world.reset(np.arange(count), np.random.default_rng(0).spawn(count))
+    return world
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.tuples(signs, signs, signs).filter(lambda q: any(sign is not None for sign in q)), st.integers(0, 1000))
+def test_directions_are_unit_vectors_of_their_quadrant(quadrant, seed):
+    directions = Perturbation(0.04, quadrant=quadrant).directions(20, np.random.default_rng(seed))
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
+    for axis, sign in enumerate(quadrant):
+        if sign is None:
+            assert (directions[:, axis] == 0).all()
+        elif sign:
+            assert (directions[:, axis] * sign >= 0).all()
+
+
+def test_the_arm_is_dragged_and_then_idles():
+    world = make()
+    pushed = Pushed(
+        world, Perturbation(0.02, onset=2, duration=3, idle=2, quadrant=(1, 1, 1)), np.random.default_rng(1)
+    )
+    own = np.tile([0.01, 0.0, 0.0, -1.0], (4, 1))
+    carried = []
+    poses = []
+    for _ in range(9):
+        poses.append(world.agent_pose())
+        carried.append(pushed(own))
+        world.step(carried[-1])
+    np.testing.assert_array_equal(carried[1], own)
+    for step in (2, 3, 4):
+        np.testing.assert_allclose(np.linalg.norm(carried[step][:, :3], axis=1), 0.02)
+        assert (carried[step][:, 3] == -1).all(), "the gripper stays as it was"
+    for step in (5, 6):
+        assert (carried[step][:, :3] == 0).all()
+    np.testing.assert_array_equal(carried[7], own)
+    np.testing.assert_allclose(pushed.receipt, np.linalg.norm(poses[5] - poses[2], axis=1))
+    assert pushed.receipt.min() > 0.03
+
+
+def test_the_object_is_shoved_and_let_alone():
+    world = make()
+    before = world.object_pose()
+    push = Perturbation(2.0, onset=1, duration=2, idle=1, target="object", quadrant=(1, 0, None))
+    pushed = Pushed(world, push, np.random.default_rng(1))
+    still = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
+    for _ in range(8):
+        world.step(pushed(still))
+    moved = np.linalg.norm(world.object_pose() - before, axis=1)
+    assert pushed.receipt.min() > 0.01
+    assert moved.min() > 0.01
+    rest = world.object_pose()
+    world.step(pushed(still))
+    np.testing.assert_allclose(world.object_pose(), rest, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"magnitude": 0.0}, "magnitude must be positive, got 0.0"),
+        ({"magnitude": float("nan")}, "magnitude must be positive, got nan"),
+        ({"magnitude": 1.0, "duration": 0}, "duration must be at least 1"),
+        ({"magnitude": 1.0, "onset": -1}, "onset and idle at least 0"),
+    ],
+)
+def test_bad_pushes_are_refused(options, message):
+    with pytest.raises(PerturbationError, match=message):
+        Perturbation(**options)
+
+
+def test_a_push_longer_than_the_episode_is_refused():
+    world = make(max_episode_steps=40)
+    with pytest.raises(PerturbationError, match="ends with step 46, the episode with step 40"):
+        Pushed(world, Perturbation(0.04), np.random.default_rng(0))
+    with pytest.raises(PerturbationError, match="a quadrant of 3 signs"):
+        Pushed(make(), Perturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))

@@ -109,13 +109,13 @@ class Pushed:
         self._step += 1
         if step == push.onset:
             self._before, self._commands = self._pose(), action[:, dim:].copy()
+        pushing = push.onset <= step < push.onset + push.duration
+        if push.target == "object" and push.onset <= step <= push.onset + push.duration:
+            self._world.push_object(pushing * push.magnitude * self._direction)
         if step == push.onset + push.duration:
             self.receipt = np.asarray(np.linalg.norm(self._pose() - self._before, axis=1))
         if not push.onset <= step < push.end:
             return action
-        pushing = step < push.onset + push.duration
-        if push.target == "object":
-            self._world.push_object(pushing * push.magnitude * self._direction)
         drag = push.magnitude * self._direction if push.target == "arm" and pushing else np.zeros_like(self._direction)
         return np.concatenate([drag, self._commands], 1)
 

@@ -34,6 +34,7 @@ class Soccer(World):
 
     scene = "soccer.xml"
     camera = "third_person"
+    object_body = "ball"
     group = Translations(2)
     arena_side = 2.0
     reach = np.array([[-1.0, -1.0], [1.0, 1.0]])

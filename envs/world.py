@@ -72,6 +72,8 @@ class World(ABC):
     """Lowest and highest positions of the agent, ``(2, dim)``, in metres."""
     max_displacement: ClassVar[float]
     """Largest coordinate, in metres, of one action; larger ones are clipped."""
+    object_body: ClassVar[str] = "object"
+    """Name of the object's body in the scene."""
     commands: ClassVar[int] = 0
     """Coordinates of an action behind the displacement, each in [-1, 1]; they are no part of the group."""
     episode_steps: ClassVar[int] = 40
@@ -166,8 +168,8 @@ class World(ABC):
         self._elapsed = elapsed.copy()
 
     def push_object(self, force: Float) -> None:
-        """Apply forces ``(num_worlds, 3)``, in newtons, to the objects' centres in the steps to come, until changed."""
-        body = self.simulator.model.body("object").id
+        """Apply forces ``(num_worlds, dim)``, in newtons, to the objects from now on."""
+        body = self.simulator.model.body(self.object_body).id
         self.simulator.field("xfrc_applied")[:, 6 * body : 6 * body + force.shape[1]] = force
 
     def _info(self, displacement: Float, touched: Bool, success: Bool) -> Info:

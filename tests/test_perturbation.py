@@ -52,10 +52,11 @@ def test_the_arm_is_dragged_and_then_idles():
     assert pushed.receipt.min() > 0.03
 
 
-def test_the_object_is_shoved_and_let_alone():
+@pytest.mark.parametrize("idle", [0, 1])
+def test_the_object_is_shoved_and_let_alone(idle):
     world = make()
     before = world.object_pose()
-    push = Perturbation(2.0, onset=1, duration=2, idle=1, target="object", quadrant=(1, 0, None))
+    push = Perturbation(2.0, onset=1, duration=2, idle=idle, target="object", quadrant=(1, 0, None))
     pushed = Pushed(world, push, np.random.default_rng(1))
     still = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
     for _ in range(8):
@@ -63,6 +64,7 @@ def test_the_object_is_shoved_and_let_alone():
     moved = np.linalg.norm(world.object_pose() - before, axis=1)
     assert pushed.receipt.min() > 0.01
     assert moved.min() > 0.01
+    assert not world.simulator.field("xfrc_applied").any(), "the force ends with the shove"
     rest = world.object_pose()
     world.step(pushed(still))
     np.testing.assert_allclose(world.object_pose(), rest, atol=1e-3)
@@ -88,3 +90,13 @@ def test_a_push_longer_than_the_episode_is_refused():
         Pushed(world, Perturbation(0.04), np.random.default_rng(0))
     with pytest.raises(PerturbationError, match="a quadrant of 3 signs"):
         Pushed(make(), Perturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))
+
+
+def test_soccers_ball_can_be_shoved_too():
+    world = world_class("Soccer")(3, resolution=(16, 16), device="cpu")
+    world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
+    push = Perturbation(3.0, onset=0, duration=1, idle=1, target="object", quadrant=(0, 0))
+    pushed = Pushed(world, push, np.random.default_rng(1))
+    for _ in range(3):
+        world.step(pushed(np.zeros((3, 2))))
+    assert pushed.receipt.min() > 0.01

@@ -173,6 +173,22 @@ class _Memory:
     base: Any
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """What is seen in one step: where each agent is, how dense it is there, what moved it, and since when it stays."""
+
+    latent: NDArray[np.float32]
+    log_density: NDArray[np.float32]
+    blend: NDArray[np.float32]
+    gradient: NDArray[np.float32]
+    innovation: NDArray[np.float32]
+    dwell: NDArray[np.int64]
+
+
+_Decision = tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], _Memory]
+"""Weight of the base, direction of the recovery, where neither is known, and what is remembered."""
+
+
 class RecoveryPolicy:
     """Any policy, made to find its way back to the demonstrations.
 
@@ -233,50 +249,73 @@ class RecoveryPolicy:
         memory = self._remembered(observation, state, episode_start)
         action, base_state = self._base_action(observation, memory.base, episode_start, deterministic)
         finite = np.isfinite(action).all(1)
-        action = np.where(finite[:, None], action, 0.0)
+        sight = self._look(observation, memory)
+        decide = self._climb if self._as_published else self._return
+        weight, direction, lost, memory = decide(sight, memory)
+        weight = np.where(finite | lost, weight, 0.0).astype(np.float32)
+        action = self._carried(np.where(finite[:, None], action, 0.0), weight, direction, observation)
+        end = action.shape[1] - self._commands
+        holds = ~finite | (weight < 0.5) & (not self._as_published)
+        action[holds, end:] = memory.commands[holds]
+        self.report = Report(sight.log_density, weight, sight.innovation, sight.dwell, direction, lost | ~finite)
+        self.faults += int((lost | ~finite).sum())
+        return action, replace(
+            memory,
+            home=np.where(np.isnan(memory.home), sight.latent, memory.home),
+            commands=action[:, end:].copy(),
+            expected=sight.latent + self._to_latent(action[:, :end]),
+            anchor=np.where((sight.dwell > 0)[:, None], memory.anchor, sight.latent),
+            dwell=sight.dwell,
+            base=base_state,
+        )
+
+    def _look(self, observation: Observations, memory: _Memory) -> _Sight:
+        """Where the agent is, how dense it is there, and what moved it."""
         latent = self._locate(observation)
         context = self._density.context_of(memory.first, memory.commands)
         log_density, gradient = (value.numpy() for value in self._density.score(as_tensor(latent), context))
-        blend = self._trigger.blend(torch.from_numpy(log_density)).numpy()
-        direction, lost = _uphill(log_density, gradient)
-        innovation = np.linalg.norm(latent - memory.expected, axis=1)
-        pushed = innovation > self._trigger.innovation
         stays = np.linalg.norm(latent - memory.anchor, axis=1) <= self._length
-        dwell = np.where(stays & ~memory.returning, memory.dwell + 1, 0)
-        stuck = dwell > self._trigger.dwell
-        home = np.where(np.isnan(memory.home), latent, memory.home)
-        if not self._as_published:
-            memory = replace(memory, place=np.where(stuck[:, None], home, memory.place))
-            memory.commands[stuck] = 1.0
-        back, left = self._back(latent, memory.place)
-        off = pushed | stuck | (blend < 0.5) | memory.returning & (left < memory.left - 0.1 * self._length)
-        returning = off & (left > 0.5 * self._length) & (not self._as_published)
-        place = np.where(((blend >= SURE) & ~off)[:, None], latent, memory.place)
-        if not self._as_published:
-            direction = np.where(returning[:, None], back, direction)
-            blend = np.where(returning | (blend < 0.5), 0.0, 1.0)
-            lost &= ~returning
-        weight = np.where(lost, 1.0, np.where(finite, blend, 0.0)).astype(np.float32)
+        return _Sight(
+            latent=latent,
+            log_density=log_density,
+            blend=self._trigger.blend(torch.from_numpy(log_density)).numpy(),
+            gradient=gradient,
+            innovation=np.linalg.norm(latent - memory.expected, axis=1),
+            dwell=np.where(stays & ~memory.returning, memory.dwell + 1, 0),
+        )
+
+    def _climb(self, sight: _Sight, memory: _Memory) -> _Decision:
+        """The paper's: blend the base with a step along the gradient."""
+        direction, lost = _uphill(sight)
+        return np.where(lost, 1.0, sight.blend), direction, lost, memory
+
+    def _return(self, sight: _Sight, memory: _Memory) -> _Decision:
+        """Ours: go back to the remembered place, all the way, or climb the gradient where there is none."""
+        stuck = sight.dwell > self._trigger.dwell
+        place = np.where(stuck[:, None], memory.home, memory.place)
+        commands = np.where(stuck[:, None], 1.0, memory.commands)
+        back, left = self._back(sight.latent, place)
+        pushed = sight.innovation > self._trigger.innovation
+        under_way = memory.returning & (left < memory.left - 0.1 * self._length)
+        off = pushed | stuck | under_way | (sight.blend < 0.5)
+        returning = off & (left > 0.5 * self._length)
+        uphill, lost = _uphill(sight)
+        lost &= ~returning
+        acts = (returning | (sight.blend < 0.5)) & ~lost
+        direction = np.where(returning[:, None], back, uphill)
+        sure = (sight.blend >= SURE) & ~off
+        place = np.where(sure[:, None], sight.latent, place)
+        memory = replace(memory, place=place, commands=commands, returning=returning, left=left)
+        return np.where(acts, 0.0, 1.0), direction, lost, memory
+
+    def _carried(
+        self, action: NDArray[Any], weight: NDArray[np.float32], direction: NDArray[Any], observation: Observations
+    ) -> NDArray[Any]:
+        """The base's action with its displacement blended with the recovery's."""
         end = action.shape[1] - self._commands
         recovery = self._to_action(self._length * direction, observation)
-        action[:, :end] = weight[:, None] * action[:, :end] + (1 - weight[:, None]) * recovery
-        holds = ~finite if self._as_published else ~finite | (weight < 0.5)
-        action[holds, end:] = memory.commands[holds]
-        self.report = Report(log_density, weight, innovation, dwell, direction, lost | ~finite)
-        self.faults += int((lost | ~finite).sum())
-        expected = latent + self._to_latent(action[:, :end])
-        return action, _Memory(
-            first=memory.first,
-            home=home,
-            commands=action[:, end:].copy(),
-            place=place,
-            expected=expected,
-            anchor=np.where(stays[:, None], memory.anchor, latent),
-            dwell=dwell,
-            returning=returning,
-            left=left,
-            base=base_state,
-        )
+        blended = weight[:, None] * action[:, :end] + (1 - weight[:, None]) * recovery
+        return np.concatenate([blended, action[:, end:]], 1)
 
     def _remembered(
         self, observation: Observations, state: _Memory | None, episode_start: NDArray[np.bool_] | None
@@ -337,10 +376,8 @@ class RecoveryPolicy:
         return latent
 
 
-def _uphill(
-    log_density: NDArray[np.float32], gradient: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _uphill(sight: _Sight) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Unit vectors along the gradient, and where there is none."""
-    length = np.linalg.norm(gradient, axis=1)
-    lost = ~np.isfinite(length) | (length < 1e-12) | ~np.isfinite(log_density)
-    return np.where(lost[:, None], 0.0, gradient / np.where(lost, 1.0, length)[:, None]), lost
+    length = np.linalg.norm(sight.gradient, axis=1)
+    lost = ~np.isfinite(length) | (length < 1e-12) | ~np.isfinite(sight.log_density)
+    return np.where(lost[:, None], 0.0, sight.gradient / np.where(lost, 1.0, length)[:, None]), lost

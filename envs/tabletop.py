@@ -26,7 +26,8 @@ class Tabletop(World):
     """A hand that moves by displacements in space (``R³``) and grips, a table, an object and a goal.
 
     The hand hangs from a gantry: three prismatic joints. An action is the displacement of the hand and a command to the
-    gripper: negative closes it, anything else opens it. The object is moved by contact and friction alone.
+    gripper: negative closes it, anything else opens it. The object is moved by contact and friction alone; dropped or
+    thrown over, it may still be moving at the end of a step.
 
     Observation: ``(64, 64, 3)`` uint8 RGB, from a camera above the front edge; gantry and hand together show depth.
 

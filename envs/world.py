@@ -112,7 +112,7 @@ class World(ABC):
 
     @abstractmethod
     def move(self, action: Float) -> None:
-        """Have every agent make its displacement and follow its commands, and let everything come to rest."""
+        """Have every agent make its displacement and follow its commands, and come to rest."""
 
     @abstractmethod
     def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:

@@ -156,10 +156,7 @@ class AgentObjectLearner(nn.Module):
 
     def __init__(self, encoder: AgentObjectEncoder, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__()
-        if transitions.group != encoder.group:
-            raise ValueError(f"the encoder is for the group {encoder.group}, the transitions have {transitions.group}")
-        if transitions.frames.shape[1:] != encoder.shape:
-            raise ValueError(f"frames of shape {encoder.shape} were expected, got {transitions.frames.shape[1:]}")
+        encoder.require_fitting(transitions)
         self.encoder = encoder
         trunk = make_backbone(encoder.backbone, encoder.shape)
         self.embedder = nn.Sequential(trunk, nn.Linear(trunk.features, 8))
@@ -197,7 +194,7 @@ class AgentObjectLearner(nn.Module):
             steps = max(1, round(self._scale * steps))
             return Stage(name, steps, lambda generator: loss(size, generator), parameters, size, **more)
 
-        orient = stage("orient", 800, self.orienting_loss, object_, 64, begin=self._orient_by_embedding)
+        orient = stage("orient", 800, self.locating_loss, object_, 64, begin=self._orient_by_embedding)
         return [
             stage("agent", 2000, self.agent_loss, agent, 64),
             stage("contrast", 700, self.contrastive_loss, embedding, 128, begin=self._remember_agent),
@@ -233,17 +230,16 @@ class AgentObjectLearner(nn.Module):
         return loss, {}
 
     def locating_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """``E ‖z_ext − M·q(w)‖²``: the network takes over the first map of the object that `locate_by_paths` found."""
-        chosen = torch.randint(len(self._frames), (2 * size,), generator=generator).to(self._frames.device)
-        position, _ = self.encoder.locate_object(self._frame_images(chosen))
-        return (position - self.target[chosen]).pow(2).sum(1).mean(), {}
+        """``E ‖z_ext − M·q(w)‖²``: the network takes over the first map of the object that `locate_by_paths` found.
 
-    def orienting_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """`locating_loss` and ``E ‖o − M·q(w)‖²``: the network takes over the first map of the orientation."""
+        And of its orientation, once `orient_by_contacts` has found that.
+        """
         chosen = torch.randint(len(self._frames), (2 * size,), generator=generator).to(self._frames.device)
         position, orientation = self.encoder.locate_object(self._frame_images(chosen))
-        turned = (orientation - self.orientation[chosen]).pow(2).sum(1) if orientation is not None else 0.0
-        return ((position - self.target[chosen]).pow(2).sum(1) + turned).mean(), {}
+        error = (position - self.target[chosen]).pow(2).sum(1)
+        if orientation is not None:
+            error = error + self.oriented * (orientation - self.orientation[chosen]).pow(2).sum(1)
+        return error.mean(), {}
 
     def contact_loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The likelihood of contact, ``sigmoid((r − d)/s)``, where it is known, and of staying where there was none.

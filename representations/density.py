@@ -95,11 +95,12 @@ class Density(nn.Module, ABC):
             DensityError: fewer than two different states, or one that is not finite.
         """
         self.standardise(z)
-        given = z.new_zeros(len(z), 0) if context is None else context
+        return self._learn(z, z.new_zeros(len(z), 0) if context is None else context, seed, steps, progress)
 
+    def _learn(self, z: Tensor, context: Tensor, seed: int, steps: int, progress: Progress) -> Report:
         def loss(generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             chosen = torch.randint(len(z), (256,), generator=generator)
-            return -self.log_prob(z[chosen], given[chosen]).mean(), {}
+            return -self.log_prob(z[chosen], context[chosen]).mean(), {}
 
         return fit(self, [Stage("density", steps, loss, list(self.parameters()), 256)], seed=seed, progress=progress)
 
@@ -147,10 +148,12 @@ class FlowDensity(Density):
 
 
 class KernelDensity(Density):
-    """Gaussian kernels on the data, weighted by how near their contexts are: nothing is learned.
+    """Gaussian kernels on the data, at most 5,000 of them, weighted by how near their contexts are: nothing is learned.
 
     ``log Σ_i k_c(c, c_i) N(z; z_i, h²) − log Σ_i k_c(c, c_i)``, the bandwidth ``h`` after Scott's rule.
     """
+
+    context_bandwidth = 0.3
 
     def __init__(self, dim: int, context: int = 0) -> None:
         super().__init__(dim, context)
@@ -159,33 +162,20 @@ class KernelDensity(Density):
         self.register_buffer("points", torch.zeros(0, dim))
         self.register_buffer("contexts", torch.zeros(0, context))
         self.bandwidth = 1.0
-        self.context_bandwidth = 1.0
 
-    def fit(
-        self,
-        z: Tensor,
-        context: Tensor | None = None,
-        *,
-        seed: int = 0,
-        steps: int = 2000,
-        progress: Progress = lambda stage, done, total, metrics: None,
-    ) -> Report:
-        """Keep the data, at most 5,000 of them."""
-        self.standardise(z)
+    def _learn(self, z: Tensor, context: Tensor, seed: int, steps: int, progress: Progress) -> Report:
         generator = torch.Generator().manual_seed(seed)
         kept = torch.randperm(len(z), generator=generator)[:5000]
         self.points = ((z - self.mean) / self.spread)[kept]
-        self.contexts = (z.new_zeros(len(z), 0) if context is None else context)[kept]
+        self.contexts = context[kept]
         self.bandwidth = len(kept) ** (-1 / (self.dim + 4))
-        self.context_bandwidth = 0.3
         return Report()
 
     def standardised_log_prob(self, z: Tensor, context: Tensor) -> Tensor:
-        near = -0.5 * (torch.cdist(context, self.contexts) / self.context_bandwidth).pow(2) if self.context else 0.0
+        near = -0.5 * (torch.cdist(context, self.contexts) / self.context_bandwidth).pow(2)
         squared = (z[:, None] - self.points).pow(2).sum(2) / self.bandwidth**2
         normalise = self.dim * math.log(self.bandwidth * math.sqrt(2 * math.pi))
-        weights = near if isinstance(near, Tensor) else squared.new_zeros(squared.shape)
-        value: Tensor = (weights - 0.5 * squared).logsumexp(1) - weights.logsumexp(1) - normalise
+        value: Tensor = (near - 0.5 * squared).logsumexp(1) - near.logsumexp(1) - normalise
         return value
 
 
@@ -209,7 +199,7 @@ class SceneDensity(Density):
         super().__init__(dim, features + commands)
         if family not in DENSITIES:
             raise DensityError(f"there is no family of densities {family!r}; choose from {sorted(DENSITIES)}")
-        self.shape, self.commands, self.family = shape, commands, family
+        self.shape, self.commands = shape, commands
         trunk = SpatialSoftmaxCNN(shape)
         self.scene = nn.Sequential(trunk, nn.Linear(trunk.features, features), nn.Tanh())
         self.density = DENSITIES[family](dim, features + commands)

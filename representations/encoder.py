@@ -22,6 +22,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from envs.transitions import Transitions
+
 Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 
 ENCODERS = {
@@ -145,6 +147,17 @@ class Encoder(nn.Module, ABC):
         if not consistent:
             raise EncoderFileError(f"{folder}: the card contradicts itself about its group or its input's shape")
         return encoder.to(device).eval()
+
+    def require_fitting(self, transitions: Transitions) -> None:
+        """Check that transitions are of this encoder's group and frames.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if transitions.group != self.group:
+            raise ValueError(f"the encoder is for the group {self.group}, the transitions have {transitions.group}")
+        if transitions.frames.shape[1:] != self.shape:
+            raise ValueError(f"frames of shape {self.shape} were expected, got {transitions.frames.shape[1:]}")
 
     def _require(self, observations: Tensor) -> None:
         if observations.dtype != torch.uint8:

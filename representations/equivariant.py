@@ -77,10 +77,7 @@ class EquivariantLearner(nn.Module):
         self, encoder: EquivariantEncoder, transitions: Transitions, scale: float = 1.0, horizon: int = 3
     ) -> None:
         super().__init__()
-        if transitions.group != encoder.group:
-            raise ValueError(f"the encoder is for the group {encoder.group}, the transitions have {transitions.group}")
-        if transitions.frames.shape[1:] != encoder.shape:
-            raise ValueError(f"frames of shape {encoder.shape} were expected, got {transitions.frames.shape[1:]}")
+        encoder.require_fitting(transitions)
         self.encoder = encoder
         self._scale = scale
         device = next(encoder.parameters()).device

@@ -14,14 +14,11 @@ from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_
 from scripts.demo import encoder_evaluation
 from scripts.progress import bar
 from scripts.rl import Job, run_jobs
-from scripts.runs import commit, figure, provenance, read_json, write_json
+from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
 
 if TYPE_CHECKING:
     from envs.transitions import Transitions
     from representations.agent_object import AgentObjectEncoder
-
-FIRST_SEED = 100
-"""Seeds below it are for tuning; figures are reported on seeds from it on."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,9 @@ class Benchmark(Command):
         seeds = [FIRST_SEED + index for index in range(self.seeds)]
         rows = [self._cached(seed, measure) for seed in seeds]
         name = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}[self.what]
-        figures = {label: figure([row["figures"][label] for row in rows]) for label in rows[0]["figures"]}
-        measured = {"commit": ", ".join(dict.fromkeys(row["commit"] for row in rows)), "seeds": seeds}
-        write_json(self.results / f"{name}_{self.world.lower()}.json", provenance() | measured | {"figures": figures})
-        return {label: figure["mean"] for label, figure in figures.items()}
+        result = over_seeds(rows, seeds)
+        write_json(self.results / f"{name}_{self.world.lower()}.json", result)
+        return {label: figure["mean"] for label, figure in result["figures"].items()}
 
     def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, Any]:
         """What was measured for this seed before, or now, and the commit that measured it."""

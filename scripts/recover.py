@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scripts.commands import HELD_OUT_SEED, Command
 from scripts.progress import bar, console
-from scripts.runs import commit, figure, provenance, read_json, write_json
+from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
 
 if TYPE_CHECKING:
     from agents.cloning import ClonedPolicy
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from representations.equivariant import EquivariantEncoder
     from representations.training import Progress
 
-FIRST_SEED = 100
-"""Seeds below it are for tuning; the full experiment reports seeds from it on."""
 CALIBRATION_EPISODES = 200
 DART_NOISE = 0.01
 """Metres, of what is added to the expert's displacements in noise-injected demonstrations."""
@@ -54,14 +52,12 @@ class Recover(Command):
     def run(self) -> dict[str, Any]:
         seeds = [self.seed] if self.quick else [FIRST_SEED + index for index in range(5)]
         rows = [self._cached(seed) for seed in seeds]
-        labels = rows[0]["figures"]
-        figures = {label: figure([row["figures"][label] for row in rows]) for label in labels}
-        result = {**provenance(), "commit": ", ".join(dict.fromkeys(row["commit"] for row in rows)), "seeds": seeds}
+        result = over_seeds(rows, seeds)
         folder = self.out / self.task
-        summary = {label: value["mean"] for label, value in figures.items()}
-        write_json(folder / "summary.json", {**summary, **result})
+        summary = {label: figure["mean"] for label, figure in result["figures"].items()}
+        write_json(folder / "summary.json", {**summary, **{k: v for k, v in result.items() if k != "figures"}})
         if not self.quick:
-            write_json(self.results / f"recovery_{self.task}.json", result | {"figures": figures})
+            write_json(self.results / f"recovery_{self.task}.json", result)
         console.print(f"\nEverything is in [bold]{folder}[/bold]")
         return summary
 

@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+FIRST_SEED = 100
+"""Seeds below it are for tuning; figures are reported on seeds from it on."""
+
 PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "gymnasium", "stable-baselines3", "numpy")
 
 
@@ -60,6 +63,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: installed(name) for name in PACKAGES},
     }
+
+
+def over_seeds(rows: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
+    """A result file's content: what each seed's row measured, at which commit, as figures over all seeds."""
+    figures = {label: figure([row["figures"][label] for row in rows]) for label in rows[0]["figures"]}
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
+    return {**provenance(), "commit": commits, "seeds": seeds, "figures": figures}
 
 
 def figure(values: list[float]) -> dict[str, Any]:

@@ -44,10 +44,11 @@ class SpatialSoftmaxCNN(Backbone):
         super().__init__()
         height, width, colours = shape
         self.features = features
+        # First, so that a seed draws the weights that the published figures were measured with.
+        last = nn.Conv2d(channels[-1], maps, 3, padding=1)
         layers: list[nn.Module] = [nn.Conv2d(colours, channels[0], 5, stride=2, padding=2), nn.ReLU()]
         for before, after in pairwise(channels):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
-        last = nn.Conv2d(channels[-1], maps, 3, padding=1)
         self.convolutions = nn.Sequential(*layers, last)
         # Peaked from the start: a softmax over a thousand pixels is flat under the usual weights, and one network in
         # twenty never found where to look.

@@ -7,33 +7,23 @@ with it the same network learns the same actions from a fraction of the updates.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn import functional
 
 from envs.transitions import Transitions, chains
-from representations.encoder import as_tensor, replace_folder, to_images
+from representations.encoder import as_tensor, to_images
 from representations.networks import SpatialSoftmaxCNN
+from representations.storage import load_network, save_network
 from representations.training import Stage
 
 HORIZONS = (2, 4, 8)
 """Steps ahead, beside the next one, of which the displacement is predicted while learning."""
-
-CARD, WEIGHTS = "policy.json", "policy.safetensors"
-
-
-class PolicyFileError(ValueError):
-    """A folder does not hold a policy that can be trusted: something is missing, altered or does not match."""
 
 
 class ClonedPolicy(nn.Module):
@@ -53,7 +43,7 @@ class ClonedPolicy(nn.Module):
         height, width, channels = shape
         self.shape = (height, width, channels)
         self.dim, self.commands, self.limit = dim, commands, limit
-        self.trunk = SpatialSoftmaxCNN(self.shape, maps=16, features=128, channels=(24, 24))
+        self.trunk = SpatialSoftmaxCNN(self.shape, maps=32, features=128, channels=(16, 32), halvings=2)
         self.body = nn.Sequential(nn.Linear(128, 128), nn.ReLU())
         self.action = nn.Linear(128, dim + commands)
         self.future = nn.Linear(128, dim * len(HORIZONS))
@@ -86,38 +76,17 @@ class ClonedPolicy(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write the policy as a folder of safetensors and a JSON card."""
-        weights = save_tensors({name: value.contiguous() for name, value in self.state_dict().items()})
-        card = {
-            "class": "ClonedPolicy",
-            "hyperparameters": {
-                "shape": list(self.shape),
-                "dim": self.dim,
-                "commands": self.commands,
-                "limit": self.limit,
-            },
-            "sha256": hashlib.sha256(weights).hexdigest(),
-        }
-        replace_folder(Path(folder), {WEIGHTS: weights, CARD: json.dumps(card, indent=2).encode()})
+        own = {"shape": list(self.shape), "dim": self.dim, "commands": self.commands, "limit": self.limit}
+        save_network(folder, self, own)
 
     @classmethod
-    def load(cls, folder: str | Path) -> ClonedPolicy:
+    def load(cls, folder: str | Path) -> Self:
         """Read a policy; nothing that is read is executed.
 
         Raises:
-            PolicyFileError: a file is missing, truncated or altered.
+            NetworkFileError: a file is missing, truncated or altered.
         """
-        try:
-            card = json.loads((Path(folder) / CARD).read_text())
-            weights = (Path(folder) / WEIGHTS).read_bytes()
-            if hashlib.sha256(weights).hexdigest() != card["sha256"]:
-                raise PolicyFileError(f"{WEIGHTS} in {folder} is truncated or altered: its hash is not the card's")
-            policy = cls(**card["hyperparameters"])
-            policy.load_state_dict(load_tensors(weights))
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            if isinstance(error, PolicyFileError):
-                raise
-            raise PolicyFileError(f"{folder} does not hold a cloned policy: {error}") from error
-        return policy.eval()
+        return load_network(folder, cls)
 
 
 class Cloning(nn.Module):
@@ -127,12 +96,20 @@ class Cloning(nn.Module):
         policy: what to train.
         demonstrations: transitions that know the action of the demonstrator.
         scale: factor on the number of updates.
+        shown: ``(N,)`` whether the demonstrator's action was carried out, as it is everywhere unless a learner acted:
+            what a learner did next is not what the demonstrator would have.
 
     Raises:
         ValueError: the transitions have no actions, or of another size.
     """
 
-    def __init__(self, policy: ClonedPolicy, demonstrations: Transitions, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        policy: ClonedPolicy,
+        demonstrations: Transitions,
+        scale: float = 1.0,
+        shown: NDArray[np.bool_] | None = None,
+    ) -> None:
         super().__init__()
         size = policy.dim + policy.commands
         if demonstrations.action is None or demonstrations.action.shape[1] != size:
@@ -144,12 +121,13 @@ class Cloning(nn.Module):
         self._start = as_tensor(demonstrations.start)
         self._action = as_tensor(demonstrations.action)
         self._future = torch.from_numpy(_ahead(demonstrations)) / policy.limit
+        self._shown = torch.ones(len(demonstrations)) if shown is None else torch.from_numpy(shown).float()
 
     def stages(self) -> list[Stage]:
         """What to minimise."""
-        steps = max(1, round(self._scale * 6000))
+        steps = max(1, round(self._scale * 16_000))
         parameters = list(self.policy.parameters())
-        return [Stage("cloning", steps, lambda generator: self.loss(64, generator), parameters, 64, 2e-3)]
+        return [Stage("cloning", steps, lambda generator: self.loss(32, generator), parameters, 32, 1e-3)]
 
     def loss(self, size: int, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared errors of the displacement and of those ahead, and cross-entropy of the commands."""
@@ -157,7 +135,7 @@ class Cloning(nn.Module):
         output, ahead = self.policy(to_images(self._frames.index_select(0, self._start[chosen])))
         dim, action = self.policy.dim, self._action[chosen]
         displacement = (output[:, :dim] - action[:, :dim] / self.policy.limit).pow(2).sum(1).mean()
-        future = (ahead - self._future[chosen]).pow(2).sum(1).mean()
+        future = (self._shown[chosen] * (ahead - self._future[chosen]).pow(2).sum(1)).mean()
         commanded = (action[:, dim:] >= 0).float()
         commands = functional.binary_cross_entropy_with_logits(output[:, dim:], commanded)
         loss = displacement + future + 0.5 * commands

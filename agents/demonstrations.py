@@ -107,7 +107,7 @@ def _play(
         if act is not None:
             carried[running] = act(frames, label[running])
         carried[:, : world.group.dim] += noise * generator.normal(size=(world.num_worlds, world.group.dim))
-        outcome = world.step(carried)
+        outcome = world.step(carried, running)
         info = outcome.info
         for index in running:
             episodes[index].action.append(label[index])

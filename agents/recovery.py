@@ -9,14 +9,16 @@ The gradient is an action because the encoder turns actions into translations of
 
 Deviations from the paper, and why
 ----------------------------------
-* **Back to where it was.** The policy remembers the last latent at which density was high, and once density is low it
-  moves straight there, all the way: translations of the latent are actions, so that it can. The gradient, which leads
-  to *some* dense spot, often of another phase of the task, is what remains where nothing is remembered, or where the
-  remembered place was reached and density is still low. ``as_published=True`` climbs the gradient alone.
+* **Back, all the way.** Translations of the latent are actions, so that a remembered latent is a place that the policy
+  can go back to in a straight line, however far it was dragged. With empty hands it returns to where the episode began
+  and begins anew: the push may have moved what it was after, and from the start it was shown what to do with any scene.
+  What is seen there conditions the density from then on. While it holds something it returns to the last place at which
+  density was high. The gradient, which leads to *some* dense spot, often of another phase of the task and of a scene
+  that is no more, is what ``climb=True`` follows, and what is left where an episode begins off the demonstrations.
 * **Innovation.** An equivariant latent says where the last action should have led. What moves the agent further than
-  that is a push, however dense the place it ends in, and what was remembered before it is not forgotten.
+  that is a push, however dense the place it ends in.
 * **Once more from the start.** A policy that stays in one place for longer than it did in clean episodes is stuck: it
-  goes back to where the episode began, opens the gripper, and tries again.
+  opens the gripper, goes back to where the episode began, and tries again.
 * **No blend.** Recovery acts or it does not: a small weight of it in clean steps cost more than it ever gained.
 * **The gripper stays as it is** while recovery has more weight than the base. In the paper it follows the base, which
   off the demonstrations opens it as likely as not, and drops what it holds.
@@ -116,7 +118,7 @@ def calibrate(
         )
 
     def highest(series: Sequence[NDArray[Any]]) -> float:
-        return float(np.sort([np.nanmax(episode) for episode in series])[-rank]) if len(series) else math.inf
+        return float(np.sort([np.max(episode) for episode in series])[-rank]) if len(series) else math.inf
 
     threshold = float(np.sort([episode.min() for episode in log_densities])[rank - 1])
     median = float(np.median(np.concatenate([np.asarray(episode) for episode in log_densities])))
@@ -150,10 +152,10 @@ class _Memory:
     """What is remembered of each episode of a batch.
 
     Attributes:
-        first: observation.
-        home: the first latent.
+        scene: what the density knows of the first observation.
+        home: the first latent at which density was high; NaN until then.
         commands: given last.
-        place: the last latent at which density was high; NaN where there was none.
+        place: the last one.
         expected: the latent that the last action should have led to.
         anchor: the latent that the agent has been close to for `dwell` steps.
         returning: whether the agent is on its way back.
@@ -161,7 +163,7 @@ class _Memory:
         base: the base policy's own state.
     """
 
-    first: Observations
+    scene: NDArray[np.float32]
     home: NDArray[np.float32]
     commands: NDArray[Any]
     place: NDArray[np.float32]
@@ -186,7 +188,7 @@ class _Sight:
 
 
 _Decision = tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], _Memory]
-"""Weight of the base, direction of the recovery, where neither is known, and what is remembered."""
+"""Weight of the base, direction of the recovery, where density has none, and what is remembered."""
 
 
 class RecoveryPolicy:
@@ -202,7 +204,9 @@ class RecoveryPolicy:
         trigger: when to act, from `calibrate`.
         step: η, the length of a recovery displacement, in the units of the actions.
         commands: coordinates of an action behind the displacement.
-        as_published: climb the gradient, and let the commands follow the base, always.
+        restart: whether it goes back to where the episode began when it holds nothing or is stuck, and begins anew.
+            Without, it always returns to where it last was for sure: for tasks in which starting over is costly.
+        climb: follow the density's gradient instead, blended with the base, which commands the gripper: as published.
         to_action: turns a displacement of the latent into the coordinates of an action; the identity if not given.
         to_latent: turns the coordinates of an action into a displacement of the latent; the identity if not given.
 
@@ -220,7 +224,8 @@ class RecoveryPolicy:
         *,
         step: float,
         commands: int = 0,
-        as_published: bool = False,
+        restart: bool = True,
+        climb: bool = False,
         to_action: Callable[[NDArray[Any], Observations], NDArray[Any]] = lambda displacement, observation: (
             displacement
         ),
@@ -232,7 +237,8 @@ class RecoveryPolicy:
         self._trigger = trigger
         self._length = step
         self._commands = commands
-        self._as_published = as_published
+        self._restart = restart
+        self._climbs = climb
         self._to_action = to_action
         self._to_latent = to_latent
         self.report: Report | None = None
@@ -246,33 +252,32 @@ class RecoveryPolicy:
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], Any]:
         """Actions ``(B, …)`` of a batch of observations, and the state for the next call."""
-        memory = self._remembered(observation, state, episode_start)
+        latent = self._locate(observation)
+        memory = self._remembered(observation, latent, state, episode_start)
         action, base_state = self._base_action(observation, memory.base, episode_start, deterministic)
         finite = np.isfinite(action).all(1)
-        sight = self._look(observation, memory)
-        decide = self._climb if self._as_published else self._return
-        weight, direction, lost, memory = decide(sight, memory)
+        sight = self._look(latent, memory)
+        decide = self._climb if self._climbs else self._return
+        weight, direction, lost, memory = decide(observation, sight, memory)
         weight = np.where(finite | lost, weight, 0.0).astype(np.float32)
         action = self._carried(np.where(finite[:, None], action, 0.0), weight, direction, observation)
         end = action.shape[1] - self._commands
-        holds = ~finite | (weight < 0.5) & (not self._as_published)
+        holds = ~finite | (weight < 0.5) & (not self._climbs)
         action[holds, end:] = memory.commands[holds]
         self.report = Report(sight.log_density, weight, sight.innovation, sight.dwell, direction, lost | ~finite)
         self.faults += int((lost | ~finite).sum())
         return action, replace(
             memory,
-            home=np.where(np.isnan(memory.home), sight.latent, memory.home),
             commands=action[:, end:].copy(),
-            expected=sight.latent + self._to_latent(action[:, :end]),
-            anchor=np.where((sight.dwell > 0)[:, None], memory.anchor, sight.latent),
+            expected=latent + self._to_latent(action[:, :end]),
+            anchor=np.where((sight.dwell > 0)[:, None], memory.anchor, latent),
             dwell=sight.dwell,
             base=base_state,
         )
 
-    def _look(self, observation: Observations, memory: _Memory) -> _Sight:
-        """Where the agent is, how dense it is there, and what moved it."""
-        latent = self._locate(observation)
-        context = self._density.context_of(memory.first, memory.commands)
+    def _look(self, latent: NDArray[np.float32], memory: _Memory) -> _Sight:
+        """How dense it is where the agent is, what moved it there, and since when it stays."""
+        context = self._density.context_of(torch.from_numpy(memory.scene), memory.commands)
         log_density, gradient = (value.numpy() for value in self._density.score(as_tensor(latent), context))
         stays = np.linalg.norm(latent - memory.anchor, axis=1) <= self._length
         return _Sight(
@@ -284,29 +289,39 @@ class RecoveryPolicy:
             dwell=np.where(stays & ~memory.returning, memory.dwell + 1, 0),
         )
 
-    def _climb(self, sight: _Sight, memory: _Memory) -> _Decision:
+    def _climb(self, observation: Observations, sight: _Sight, memory: _Memory) -> _Decision:
         """The paper's: blend the base with a step along the gradient."""
-        direction, lost = _uphill(sight)
-        return np.where(lost, 1.0, sight.blend), direction, lost, memory
-
-    def _return(self, sight: _Sight, memory: _Memory) -> _Decision:
-        """Ours: go back to the remembered place, all the way, or climb the gradient where there is none."""
-        stuck = sight.dwell > self._trigger.dwell
-        place = np.where(stuck[:, None], memory.home, memory.place)
-        commands = np.where(stuck[:, None], 1.0, memory.commands)
-        back, left = self._back(sight.latent, place)
-        pushed = sight.innovation > self._trigger.innovation
-        under_way = memory.returning & (left < memory.left - 0.1 * self._length)
-        off = pushed | stuck | under_way | (sight.blend < 0.5)
-        returning = off & (left > 0.5 * self._length)
         uphill, lost = _uphill(sight)
-        lost &= ~returning
-        acts = (returning | (sight.blend < 0.5)) & ~lost
-        direction = np.where(returning[:, None], back, uphill)
-        sure = (sight.blend >= SURE) & ~off
-        place = np.where(sure[:, None], sight.latent, place)
-        memory = replace(memory, place=place, commands=commands, returning=returning, left=left)
-        return np.where(acts, 0.0, 1.0), direction, lost, memory
+        return np.where(lost, 1.0, sight.blend), uphill, lost, memory
+
+    def _return(self, observation: Observations, sight: _Sight, memory: _Memory) -> _Decision:
+        """Ours: back to where it was with what it holds, or to the start of the episode with empty hands."""
+        stuck = sight.dwell > self._trigger.dwell
+        sparse = sight.blend < 0.5
+        alarm = stuck | (sight.innovation > self._trigger.innovation) | sparse
+        commands = np.where(stuck[:, None], 1.0, memory.commands)
+        starts_over = np.asarray(~(commands < 0).any(1) & self._restart)
+        back, left = self._back(sight.latent, np.where(starts_over[:, None], memory.home, memory.place))
+        under_way = memory.returning & (left < memory.left - 0.1 * self._length)
+        returning = (alarm | under_way) & (left > 0.5 * self._length)
+        anew = memory.returning & ~returning & starts_over
+        scene = memory.scene.copy()
+        if anew.any():
+            scene[anew] = self._density.scene_of(observation[anew]).numpy()
+        sure = (sight.blend >= SURE) & ~alarm & ~memory.returning
+        uphill, lost = _uphill(sight)
+        climbs = sparse & np.isnan(memory.home).any(1) & ~lost
+        memory = replace(
+            memory,
+            scene=scene,
+            commands=np.where(anew[:, None], 1.0, commands),
+            home=np.where(sure[:, None] & np.isnan(memory.home), sight.latent, memory.home),
+            place=np.where(sure[:, None], sight.latent, memory.place),
+            returning=returning,
+            left=left,
+        )
+        weight = np.where(returning | climbs, 0.0, 1.0)
+        return weight, np.where(returning[:, None], back, uphill), lost & ~returning, memory
 
     def _carried(
         self, action: NDArray[Any], weight: NDArray[np.float32], direction: NDArray[Any], observation: Observations
@@ -318,27 +333,31 @@ class RecoveryPolicy:
         return np.concatenate([blended, action[:, end:]], 1)
 
     def _remembered(
-        self, observation: Observations, state: _Memory | None, episode_start: NDArray[np.bool_] | None
+        self,
+        observation: Observations,
+        latent: NDArray[np.float32],
+        state: _Memory | None,
+        episode_start: NDArray[np.bool_] | None,
     ) -> _Memory:
         """What is remembered of each episode; begun anew where one starts."""
+        if state is not None and (episode_start is None or not episode_start.any()):
+            return state
         count = len(observation)
-        nowhere = np.full((count, self._density.dim), np.nan, np.float32)
+        nowhere = np.full_like(latent, np.nan)
         fresh = _Memory(
-            first=observation.copy(),
+            scene=self._density.scene_of(observation).numpy(),
             commands=np.ones((count, self._commands)),
             home=nowhere,
             place=nowhere,
-            expected=nowhere,
-            anchor=nowhere,
+            expected=latent,
+            anchor=latent,
             dwell=np.zeros(count, int),
             returning=np.zeros(count, bool),
             left=np.full(count, np.inf, np.float32),
             base=None,
         )
-        if state is None:
+        if state is None or episode_start is None:
             return fresh
-        if episode_start is None or not episode_start.any():
-            return state
 
         def begun(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
             return np.where(episode_start.reshape(-1, *[1] * (old.ndim - 1)), new, old)
@@ -349,7 +368,7 @@ class RecoveryPolicy:
     def _back(
         self, latent: NDArray[np.float32], place: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Vectors to the remembered places in units of the step, at most one long, and how far those are; 0 if none."""
+        """Vectors to places in units of the step, at most one long, and how far those are; 0 where none is known."""
         vector = np.nan_to_num(place - latent)
         left = np.linalg.norm(vector, axis=1)
         return vector / np.maximum(left, self._length)[:, None], left

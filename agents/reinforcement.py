@@ -22,7 +22,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from agents.evaluation import Act, Evaluation, evaluate
 from agents.vec_env import Observe, WorldVecEnv
 from envs.world import World
-from representations.encoder import replace_folder
+from representations.storage import replace_folder
 
 SAC_OPTIONS: dict[str, Any] = {
     "learning_rate": 1e-3,

@@ -78,13 +78,17 @@ def run(
     trace: dict[str, list[NDArray[Any]]] = {}
     state: Any = None
     begins = np.ones(count, bool)
+    frames = world.render()
     step = 0
     faults = getattr(policy, "faults", 0)
     while running.any():
-        action, state = policy.predict(world.render(), state, begins)
+        acting = np.flatnonzero(running)
+        frames[acting] = world.render(acting)
+        action, state = policy.predict(frames, state, begins)
         begins = np.zeros(count, bool)
         _trace(trace, world, policy, running)
-        outcome = world.step(np.asarray(action, float) if pushed is None else pushed(np.asarray(action, float)))
+        action = np.asarray(action, float)
+        outcome = world.step(action if pushed is None else pushed(action), acting)
         length += running
         success |= running & outcome.info["success"]
         running &= ~(outcome.terminated | outcome.truncated)

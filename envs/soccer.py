@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.groups import Translations
-from envs.simulator import Float
+from envs.simulator import Float, Worlds
 from envs.world import Bool, World
 
 AGENT_RADIUS, BALL_RADIUS = 0.10, 0.12
@@ -57,9 +57,9 @@ class Soccer(World):
         self.simulator.field("qpos")[world] = [*agent, *ball]
         self.simulator.field("ctrl")[world] = agent
 
-    def move(self, action: Float) -> None:
+    def move(self, action: Float, worlds: Worlds | None) -> None:
         self.simulator.field("ctrl")[:] = np.clip(self.agent_pose() + action, -1.0, 1.0)
-        self.simulator.step(self._SUBSTEPS)
+        self.simulator.step(self._SUBSTEPS, worlds)
         self.simulator.field("qvel")[:] = 0.0
         self.simulator.field("qacc_warmstart")[:] = 0.0
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from envs.groups import Translations
-from envs.simulator import Float
+from envs.simulator import Float, Worlds
 from envs.world import Bool, World
 
 WORKSPACE = np.array([[-0.28, -0.24, 0.016], [0.28, 0.26, 0.25]])
@@ -87,12 +87,12 @@ class Tabletop(World):
     def arrange(self, generator: np.random.Generator) -> tuple[Float, Float]:
         """Random places of object and goal on the table, ``(2,)`` each."""
 
-    def move(self, action: Float) -> None:
+    def move(self, action: Float, worlds: Worlds | None) -> None:
         target = np.clip(self.agent_pose() + action[:, :3], *WORKSPACE)
         opening = np.where(action[:, 3] < 0, 0.0, OPENING)
         self.simulator.field("ctrl")[:, :3] = target[:, _HAND]
         self.simulator.field("ctrl")[:, 3:] = opening[:, None]
-        self.simulator.step(self._SUBSTEPS)
+        self.simulator.step(self._SUBSTEPS, worlds)
 
     def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
         success = self.achieved()

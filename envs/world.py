@@ -111,8 +111,8 @@ class World(ABC):
         """Write a random initial state of one world, at rest, nothing touching."""
 
     @abstractmethod
-    def move(self, action: Float) -> None:
-        """Have every agent make its displacement and follow its commands, and come to rest."""
+    def move(self, action: Float, worlds: Worlds | None) -> None:
+        """Have agents make their displacements and follow their commands, and come to rest, in all worlds or some."""
 
     @abstractmethod
     def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
@@ -128,11 +128,12 @@ class World(ABC):
         still = np.zeros(self.num_worlds, bool)
         return self._info(np.tile(self.group.identity(), (self.num_worlds, 1)), still, still)
 
-    def step(self, action: NDArray[Any]) -> Outcome:
-        """Act in every world.
+    def step(self, action: NDArray[Any], worlds: Worlds | None = None) -> Outcome:
+        """Act in every world, or in those with the given sorted ids; in the others time stands still.
 
         Args:
             action: ``(num_worlds, dim + commands)``, the displacements to make and the commands.
+            worlds: ids of those that act; all if None.
 
         Raises:
             GroupError: the action has another shape or is not finite.
@@ -145,8 +146,8 @@ class World(ABC):
         if not np.isfinite(action).all():
             raise GroupError("the commands of an action must be finite, got NaN or infinity")
         agent, object_ = self.agent_pose(), self.object_pose()
-        self.move(np.clip(action, -self._limit, self._limit))
-        self._elapsed += 1
+        self.move(np.clip(action, -self._limit, self._limit), worlds)
+        self._elapsed[slice(None) if worlds is None else worlds] += 1
         reward, success = self.judge(agent, object_)
         displacement = self.group.compose(self.group.inverse(agent), self.agent_pose())
         touched = np.linalg.norm(self.object_pose() - object_, axis=-1) > TOUCH_THRESHOLD

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from representations.encoder import as_tensor, to_images
 from representations.networks import SpatialSoftmaxCNN
+from representations.storage import load_network, save_network
 from representations.training import Progress, Report, Stage, fit
 
 
@@ -60,8 +62,12 @@ class Density(nn.Module, ABC):
             (gradient,) = torch.autograd.grad(value.sum(), z)
         return value.detach(), gradient
 
-    def context_of(self, first: np.ndarray[Any, Any], commands: np.ndarray[Any, Any]) -> Tensor | None:
-        """The context of episodes with these first observations and last commands; None if there is none."""
+    def scene_of(self, first: np.ndarray[Any, Any]) -> Tensor:
+        """What is to be known of the first observations of episodes, ``(B, k)``; nothing here."""
+        return torch.zeros(len(first), 0)
+
+    def context_of(self, scene: Tensor, commands: np.ndarray[Any, Any]) -> Tensor | None:
+        """The context of episodes with these scenes (`scene_of`) and last commands; None if there is none."""
         return None
 
     def standardise(self, z: Tensor) -> None:
@@ -161,22 +167,42 @@ class KernelDensity(Density):
         self.contexts: Tensor
         self.register_buffer("points", torch.zeros(0, dim))
         self.register_buffer("contexts", torch.zeros(0, context))
-        self.bandwidth = 1.0
+        self.bandwidth: Tensor
+        self.register_buffer("bandwidth", torch.ones(()))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # As many points as were kept.
+        self.points = torch.empty_like(state_dict.get(f"{prefix}points", self.points))
+        self.contexts = torch.empty_like(state_dict.get(f"{prefix}contexts", self.contexts))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _learn(self, z: Tensor, context: Tensor, seed: int, steps: int, progress: Progress) -> Report:
         generator = torch.Generator().manual_seed(seed)
         kept = torch.randperm(len(z), generator=generator)[:5000]
         self.points = ((z - self.mean) / self.spread)[kept]
         self.contexts = context[kept]
-        self.bandwidth = len(kept) ** (-1 / (self.dim + 4))
+        self.bandwidth.fill_(len(kept) ** (-1 / (self.dim + 4)))
         return Report()
 
     def standardised_log_prob(self, z: Tensor, context: Tensor) -> Tensor:
         near = -0.5 * (torch.cdist(context, self.contexts) / self.context_bandwidth).pow(2)
         squared = (z[:, None] - self.points).pow(2).sum(2) / self.bandwidth**2
-        normalise = self.dim * math.log(self.bandwidth * math.sqrt(2 * math.pi))
-        value: Tensor = (near - 0.5 * squared).logsumexp(1) - near.logsumexp(1) - normalise
-        return value
+        normalise = self.dim * (self.bandwidth * math.sqrt(2 * math.pi)).log()
+        return self.total(near - 0.5 * squared) - near.logsumexp(1) - normalise
+
+    def total(self, logarithms: Tensor) -> Tensor:
+        """What all kernels together amount to, ``(B,)``, from their logarithms ``(B, points)``."""
+        return logarithms.logsumexp(1)
+
+
+class NearestDensity(KernelDensity):
+    """The largest kernel instead of their sum: the gradient points at the nearest demonstrated state of such a scene.
+
+    A measure of nearness, which does not integrate to one.
+    """
+
+    def total(self, logarithms: Tensor) -> Tensor:
+        return logarithms.amax(1)
 
 
 class SceneDensity(Density):
@@ -199,8 +225,10 @@ class SceneDensity(Density):
         super().__init__(dim, features + commands)
         if family not in DENSITIES:
             raise DensityError(f"there is no family of densities {family!r}; choose from {sorted(DENSITIES)}")
-        self.shape, self.commands = shape, commands
-        trunk = SpatialSoftmaxCNN(shape)
+        height, width, channels = shape
+        self.shape, self.commands, self.family = (height, width, channels), commands, family
+        self.features = features
+        trunk = SpatialSoftmaxCNN(self.shape)
         self.scene = nn.Sequential(trunk, nn.Linear(trunk.features, features), nn.Tanh())
         self.density = DENSITIES[family](dim, features + commands)
 
@@ -210,9 +238,26 @@ class SceneDensity(Density):
     def standardised_log_prob(self, z: Tensor, context: Tensor) -> Tensor:
         return self.density.standardised_log_prob(z, context)
 
-    def context_of(self, first: np.ndarray[Any, Any], commands: np.ndarray[Any, Any]) -> Tensor:
+    def save(self, folder: str | Path) -> None:
+        """Write the density as a folder of safetensors and a JSON card."""
+        own = {"shape": list(self.shape), "dim": self.dim, "commands": self.commands}
+        save_network(folder, self, {**own, "family": self.family, "features": self.features})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a density; nothing that is read is executed.
+
+        Raises:
+            NetworkFileError: a file is missing, truncated or altered.
+        """
+        return load_network(folder, cls)
+
+    def scene_of(self, first: np.ndarray[Any, Any]) -> Tensor:
         with torch.no_grad():
-            scene = self.scene(to_images(as_tensor(first)))
+            scene: Tensor = self.scene(to_images(as_tensor(first)))
+        return scene
+
+    def context_of(self, scene: Tensor, commands: np.ndarray[Any, Any]) -> Tensor:
         return torch.cat([scene, torch.from_numpy(commands).float()], 1)
 
     def fit_scenes(
@@ -244,7 +289,7 @@ class SceneDensity(Density):
             learned = SceneDensity(self.shape, self.dim, self.commands, features=self.context - self.commands)
             report = learned.fit_scenes(z, first, episode, commands, seed=seed, steps=steps, progress=progress)
             self.scene.load_state_dict(learned.scene.state_dict())
-            self.density.fit(z, self.context_of(first[episode], commands), seed=seed)
+            self.density.fit(z, self.context_of(self.scene_of(first)[episode], commands), seed=seed)
             return report
         self.density.standardise(z)
         images, of, given = as_tensor(first), torch.from_numpy(episode), torch.from_numpy(commands).float()
@@ -275,5 +320,6 @@ DENSITIES: dict[str, type[Density]] = {
     "diagonal mixture": DiagonalMixtureDensity,
     "flow": FlowDensity,
     "kernel": KernelDensity,
+    "nearest": NearestDensity,
 }
 """Every family of densities, by name."""

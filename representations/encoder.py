@@ -5,12 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
+from representations.storage import CARD, WEIGHTS, replace_folder
 
 Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 
@@ -33,7 +30,10 @@ ENCODERS = {
 }
 """Every encoder: its name and the class that makes it. A new encoder is one file and one line here."""
 
-CARD, WEIGHTS, FORMAT = "card.json", "weights.safetensors", 1
+FORMAT = 1
+
+CHUNK = 1024
+"""Images that are encoded at a time, so that memory does not grow with their number."""
 
 
 class EncoderFileError(ValueError):
@@ -96,7 +96,8 @@ class Encoder(nn.Module, ABC):
         self._require(given)
         device = next(chain(self.parameters(), self.buffers())).device
         with torch.no_grad():
-            latents = self.latents(to_images(given.to(device)))
+            parts = [self.latents(to_images(part.to(device))) for part in torch.split(given, CHUNK)]
+        latents = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if isinstance(observations, np.ndarray):
             return {name: latent.cpu().numpy() for name, latent in latents.items()}
         return latents
@@ -193,29 +194,6 @@ def encoder_class(name: str) -> type[Encoder]:
     module, attribute = ENCODERS[name].split(":")
     kind: type[Encoder] = getattr(importlib.import_module(module), attribute)
     return kind
-
-
-def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files beside ``folder``, then put them in its place; a failure leaves what was there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        for name, content in files.items():
-            (fresh / name).write_bytes(content)
-        fresh.chmod(0o755)
-        if folder.exists():
-            old = fresh.with_name(fresh.name + "-old")
-            os.replace(folder, old)
-            try:
-                os.replace(fresh, folder)
-            except OSError:
-                os.replace(old, folder)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class SpatialSoftmaxCNN(Backbone):
         shape: height, width and channels of the images.
         maps: number of points.
         features: width of the hidden layer, and of the output.
-        channels: of the convolutions before the last, of which the first halves the resolution.
+        channels: of the convolutions before the last.
+        halvings: how many of them, from the first on, halve the resolution.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class SpatialSoftmaxCNN(Backbone):
         maps: int = 8,
         features: int = 64,
         channels: tuple[int, ...] = (16,),
+        halvings: int = 1,
     ) -> None:
         super().__init__()
         height, width, colours = shape
@@ -47,8 +49,8 @@ class SpatialSoftmaxCNN(Backbone):
         # First, so that a seed draws the weights that the published figures were measured with.
         last = nn.Conv2d(channels[-1], maps, 3, padding=1)
         layers: list[nn.Module] = [nn.Conv2d(colours, channels[0], 5, stride=2, padding=2), nn.ReLU()]
-        for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+        for index, (before, after) in enumerate(pairwise(channels), 1):
+            layers += [nn.Conv2d(before, after, 3, stride=1 + (index < halvings), padding=1), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers, last)
         # Peaked from the start: a softmax over a thousand pixels is flat under the usual weights, and one network in
         # twenty never found where to look.
@@ -57,8 +59,9 @@ class SpatialSoftmaxCNN(Backbone):
         self.hidden = nn.Linear(2 * maps, features)
         self.rows: Tensor
         self.columns: Tensor
-        self.register_buffer("rows", torch.linspace(-1, 1, -(-height // 2)), persistent=False)
-        self.register_buffer("columns", torch.linspace(-1, 1, -(-width // 2)), persistent=False)
+        coarser = 2**halvings
+        self.register_buffer("rows", torch.linspace(-1, 1, -(-height // coarser)), persistent=False)
+        self.register_buffer("columns", torch.linspace(-1, 1, -(-width // coarser)), persistent=False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import tyro
 
 from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_encoder
 from scripts.demo import encoder_evaluation
+from scripts.jobs import run_jobs
 from scripts.progress import bar
-from scripts.rl import Job, run_jobs
+from scripts.rl import Job
 from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_encoder
+from scripts.jobs import run_jobs
 from scripts.progress import bar, console
-from scripts.rl import Job, run_jobs
+from scripts.rl import Job
 from scripts.runs import provenance, read_json, write_json
 
 if TYPE_CHECKING:
@@ -77,7 +78,15 @@ class Demo(Command):
     def _policies(self) -> None:
         """Train on what the encoder sees and on true state, side by side, unless that is done."""
         jobs = [
-            Job(name, self.world, encoder, self.rl_steps, self.seed, self.device, self.out / "policies" / name)
+            Job(
+                name,
+                self.world,
+                encoder,
+                self.rl_steps,
+                self.seed,
+                self.device,
+                self.out / "policies" / name,
+            )
             for name, encoder in (("encoder", self.out / "encoder"), ("true_state", None))
         ]
         run_jobs([job for job in jobs if not job.curve_file.exists()])

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from agents.baselines.dagger import dagger
-from agents.cloning import HORIZONS, ClonedPolicy, Cloning, PolicyFileError
+from agents.cloning import HORIZONS, ClonedPolicy, Cloning
 from agents.demonstrations import demonstrate, states
 from envs import world_class
 from envs.dataset import load_transitions, save_transitions
 from envs.transitions import chains, equal
+from representations.storage import NetworkFileError
 from representations.training import fit
 
 SHAPE = (24, 24, 3)
@@ -106,13 +107,13 @@ def test_a_policy_comes_back_as_it_was_saved(tmp_path, demonstrations):
 
 def test_a_tampered_policy_is_refused(tmp_path):
     policy().save(tmp_path / "policy")
-    weights = tmp_path / "policy" / "policy.safetensors"
+    weights = tmp_path / "policy" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(PolicyFileError, match="truncated or altered"):
+    with pytest.raises(NetworkFileError, match="truncated or altered"):
         ClonedPolicy.load(tmp_path / "policy")
-    card = tmp_path / "policy" / "policy.json"
+    card = tmp_path / "policy" / "card.json"
     card.write_text(json.dumps({"class": "ClonedPolicy"}))
-    with pytest.raises(PolicyFileError, match="does not hold a cloned policy"):
+    with pytest.raises(NetworkFileError, match="does not hold a ClonedPolicy"):
         ClonedPolicy.load(tmp_path / "policy")
 
 
@@ -121,6 +122,15 @@ def test_transitions_without_actions_are_no_demonstrations(demonstrations):
 
     with pytest.raises(ValueError, match=r"actions \(N, 4\) were expected, got actions None"):
         Cloning(policy(), replace(demonstrations, action=None))
+
+
+def test_what_a_learner_did_is_not_what_lies_ahead(demonstrations):
+    """Without the expert's own steps nothing is learned of what lies ahead; the labels still count."""
+    learned = policy().train()
+    learner = Cloning(learned, demonstrations, shown=np.zeros(len(demonstrations), bool))
+    loss, _ = learner.loss(32, torch.Generator().manual_seed(0))
+    loss.backward()
+    assert not learned.future.weight.grad.any() and learned.action.weight.grad.any()
 
 
 def test_dagger_counts_its_labels():

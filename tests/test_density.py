@@ -24,7 +24,7 @@ def blobs(count=2000, seed=0):
     return z, 2 * which - 1
 
 
-@families
+@pytest.mark.parametrize("family", sorted(set(DENSITIES) - {"nearest"}))
 def test_it_integrates_to_one(family):
     density = fitted(family, blobs()[0])
     axis = torch.linspace(-2.5, 2.5, 251)
@@ -94,8 +94,8 @@ def test_a_scene_says_where(family):
     torch.manual_seed(0)
     density = SceneDensity((16, 16, 3), 2, 1, family)
     density.fit_scenes(z, first, episode, commands, steps=200)
-    right, _ = density.score(z, density.context_of(first[episode], commands))
-    wrong, _ = density.score(z, density.context_of(first[(episode + 1) % 20], commands))
+    right, _ = density.score(z, density.context_of(density.scene_of(first)[episode], commands))
+    wrong, _ = density.score(z, density.context_of(density.scene_of(first)[(episode + 1) % 20], commands))
     assert float((right > wrong).float().mean()) > 0.95
     with pytest.raises(DensityError, match="no family of densities 'spline'"):
         SceneDensity((16, 16, 3), 2, 1, "spline")

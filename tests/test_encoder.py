@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from representations import encoder as encoder_file
+from representations import storage
 from representations.agent_object import AgentObjectEncoder
 from representations.encoder import (
     CARD,
@@ -314,7 +314,7 @@ def test_saving_on_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch
 def test_failing_to_rename_leaves_what_was_there(failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(seed=0).save(tmp_path / "encoder")
     before = contents(tmp_path)
-    replace, calls = encoder_file.os.replace, []
+    replace, calls = storage.os.replace, []
 
     def fail(source: Path, target: Path) -> None:
         calls.append(target)
@@ -322,7 +322,7 @@ def test_failing_to_rename_leaves_what_was_there(failing: int, tmp_path: Path, m
             raise PermissionError(errno.EACCES, "Permission denied")
         replace(source, target)
 
-    monkeypatch.setattr(encoder_file.os, "replace", fail)
+    monkeypatch.setattr(storage.os, "replace", fail)
     with pytest.raises(PermissionError):
         make(seed=1).save(tmp_path / "encoder")
     assert contents(tmp_path) == before

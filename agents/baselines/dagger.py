@@ -44,13 +44,11 @@ def dagger(
     Returns:
         The policy and all labelled transitions; their number is ``labels``.
     """
-    data = _first(demonstrate(world, world.num_worlds, seed), labels // 2)
-    while len(data) < labels // 2:
-        more = demonstrate(world, world.num_worlds, seed + len(data))
-        data = concatenate([data, _first(more, labels // 2 - len(data))])
+    data = _first(labels // 2, lambda batch: demonstrate(world, world.num_worlds, seed + batch))
+    shown = len(data)
     for round_ in range(rounds + 1):
         torch.manual_seed(seed)
-        learner = Cloning(policy, data, scale / (rounds + 1))
+        learner = Cloning(policy, data, scale / (rounds + 1), shown=np.arange(len(data)) < shown)
         fit(learner, learner.stages(), seed=seed + round_)
         on_round(round_ + 1)
         if round_ < rounds:
@@ -60,16 +58,19 @@ def dagger(
 
 
 def _labelled(policy: ClonedPolicy, world: World, count: int, seed: int) -> Transitions:
+    """What the learner does, with the expert's labels."""
+
     def act(frames: NDArray[np.uint8], label: Float) -> Float:
         return policy.predict(frames)[0]
 
-    parts: list[Transitions] = []
+    return _first(
+        count, lambda batch: demonstrate(world, world.num_worlds, seed + batch, act=act, only_successes=False)
+    )
+
+
+def _first(count: int, record: Callable[[int], Transitions]) -> Transitions:
+    """So many transitions of recorded batches: whole episodes, but for the last."""
+    parts = [record(0)]
     while sum(map(len, parts)) < count:
-        parts.append(demonstrate(world, world.num_worlds, seed + len(parts), act=act, only_successes=False))
-    joined = concatenate(parts)
-    generator = np.random.default_rng(seed)
-    return joined.select(np.sort(generator.permutation(len(joined))[:count]))
-
-
-def _first(transitions: Transitions, count: int) -> Transitions:
-    return transitions.select(np.arange(min(count, len(transitions))))
+        parts.append(record(len(parts)))
+    return concatenate(parts).select(np.arange(count))

@@ -1,0 +1,411 @@
+"""One seed of the recovery experiment: what it trains and plays, as jobs that keep what they have made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from scripts.commands import HELD_OUT_SEED
+from scripts.jobs import Show
+from scripts.runs import read_json, write_json
+
+if TYPE_CHECKING:
+    from agents.cloning import ClonedPolicy
+    from agents.recovery import Policy, RecoveryPolicy, Trigger
+    from agents.trials import Trial
+    from envs.perturbation import Perturbation
+    from envs.transitions import Transitions
+    from envs.world import World
+    from representations.density import SceneDensity
+    from representations.encoder import Encoder
+    from representations.training import Progress
+
+CALIBRATION_EPISODES = 120
+EXPLORATION = 12_000
+"""Transitions that the encoders learn from."""
+DART_NOISE = 0.01
+"""Metres, of what is added to the expert's displacements in noise-injected demonstrations."""
+MAGNITUDES = (0.005, 0.01, 0.02, 0.04)
+ONSETS = (1, 5, 10)
+SWEEP_PAIRS = 50
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A recovery policy to be built: its latent, its density, what it does and what sets it off."""
+
+    encoder: str = "equivariant"
+    density: str = "mixture"
+    climb: bool = False
+    restart: bool = True
+    alarms: tuple[str, ...] = ("density", "innovation", "dwell")
+    calibration: Literal["episodes", "demonstrations"] = "episodes"
+
+
+CLONED = ("behaviour cloning", "DART", "DAgger")
+"""Policies without recovery."""
+OURS = "recovery"
+METHODS = {
+    OURS: Recovery(),
+    "recovery as published": Recovery(
+        density="diagonal mixture", climb=True, alarms=("density",), calibration="demonstrations"
+    ),
+    "nearest neighbour": Recovery(density="nearest", climb=True, alarms=("density",)),
+    "VAE latent": Recovery(encoder="VAE", density="diagonal mixture", climb=True, alarms=("density",)),
+    "autoencoder latent": Recovery(encoder="autoencoder", density="diagonal mixture", climb=True, alarms=("density",)),
+}
+"""What is compared, all of it on the same cloned policy."""
+ABLATIONS = {
+    "set off by density alone": Recovery(alarms=("density",)),
+    "set off by innovation alone": Recovery(alarms=("innovation",)),
+    "never stuck": Recovery(alarms=("density", "innovation")),
+    "back to the last place, no restart": Recovery(restart=False),
+    "climbing the round mixture": Recovery(climb=True, alarms=("density",)),
+    "climbing the paper's mixture": Recovery(density="diagonal mixture", climb=True, alarms=("density",)),
+    "climbing a flow": Recovery(density="flow", climb=True, alarms=("density",)),
+    "climbing kernels": Recovery(density="kernel", climb=True, alarms=("density",)),
+}
+"""Ours with one thing changed, or the paper's with one thing mended."""
+ENCODERS = ("equivariant", "VAE", "autoencoder")
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Everything that one seed makes, kept in a folder.
+
+    Attributes:
+        task: ``"push"`` or ``"pick"``.
+        seed: of everything random.
+        folder: where it is kept.
+        demonstrations: episodes of the expert.
+        pairs: paired trials.
+        magnitude: of the push, metres a step.
+        onset: steps before it.
+        device: of the simulation.
+    """
+
+    task: str
+    seed: int
+    folder: Path
+    demonstrations: int
+    pairs: int
+    magnitude: float
+    onset: int
+    device: str
+
+    @property
+    def world(self) -> type[World]:
+        from envs import world_class
+
+        return world_class(self.task.capitalize())
+
+    @property
+    def push(self) -> Perturbation:
+        from envs.perturbation import Perturbation
+
+        return Perturbation(self.magnitude, onset=self.onset)
+
+    def make(self, count: int) -> World:
+        """A batch of worlds."""
+        return self.world(count, device=self.device)
+
+    def started(self, count: int, offset: int) -> World:
+        """A batch of worlds at the start of episodes, which the seed and the offset fix."""
+        import numpy as np
+
+        world = self.make(count)
+        world.reset(np.arange(count), np.random.default_rng(self.seed + offset).spawn(count))
+        return world
+
+    # What is learned from ---------------------------------------------------------------------------------------------
+
+    def collect_demonstrations(self, show: Show) -> None:
+        """Record the expert."""
+        from envs.dataset import save_transitions
+
+        save_transitions(self.demonstrate(self.demonstrations, show=show), self.folder / "demonstrations")
+
+    def collect_exploration(self, show: Show) -> None:
+        """Roam the workspace."""
+        import gymnasium as gym
+
+        from envs.collect import collect, roam
+        from envs.dataset import save_transitions
+
+        worlds = gym.make_vec(f"envs:equiact/{self.world.__name__}-v0", num_envs=64, device=self.device)
+        data = collect(
+            worlds,
+            EXPLORATION,
+            self.seed,
+            policy=roam(worlds),
+            progress=lambda done: show(done, EXPLORATION, "transitions"),
+        )
+        save_transitions(data, self.folder / "exploration")
+
+    def demonstrate(
+        self, count: int, *, offset: int = 0, noise: float = 0.0, show: Show = lambda *a, **k: None
+    ) -> Transitions:
+        """So many episodes of the expert."""
+        from agents.demonstrations import demonstrate
+
+        worlds = self.make(min(50, count))
+        return demonstrate(
+            worlds, count, self.seed + offset, noise=noise, progress=lambda done: show(done, count, "episodes")
+        )
+
+    def load(self, name: str) -> Transitions:
+        """Demonstrations or exploration."""
+        from envs.dataset import load_transitions
+
+        return load_transitions(self.folder / name)
+
+    # Networks ---------------------------------------------------------------------------------------------------------
+
+    def train_policy(self, name: str, show: Show) -> None:
+        """Clone the expert, with noise or without, or be corrected by it."""
+        import torch
+
+        from agents.baselines.dagger import dagger
+        from agents.cloning import ClonedPolicy, Cloning
+
+        torch.manual_seed(self.seed)
+        kind = self.world
+        policy = ClonedPolicy((64, 64, 3), kind.group.dim, kind.commands, kind.max_displacement)
+        if name == "DAgger":
+            labels = len(self.load("demonstrations"))
+            dagger(
+                policy, self.make(50), labels, seed=self.seed, on_round=lambda done: show(done, 4, "rounds"), rounds=3
+            )
+        else:
+            noisy = name == "DART"
+            data = self.demonstrate(self.demonstrations, noise=DART_NOISE) if noisy else self.load("demonstrations")
+            self._fit(name, Cloning(policy, data), data.fingerprint, show)
+        policy.save(self.folder / name)
+
+    def train_encoder(self, name: str, show: Show) -> None:
+        """Learn a latent of the agent from exploration."""
+        import torch
+
+        from representations.baselines.autoencoder import Autoencoder, AutoencoderLearner
+        from representations.equivariant import EquivariantEncoder, EquivariantLearner
+
+        data = self.load("exploration")
+        torch.manual_seed(self.seed)
+        encoder: Encoder
+        learner: Any
+        if name == "equivariant":
+            encoder = EquivariantEncoder((64, 64, 3), data.group)
+            learner = EquivariantLearner(encoder, data)
+        else:
+            encoder = Autoencoder((64, 64, 3), data.group, variational=name == "VAE")
+            learner = AutoencoderLearner(encoder, data)
+        self._fit(name, learner, data.fingerprint, show)
+        encoder.save(self.folder / name)
+
+    def _fit(self, name: str, learner: Any, data: str, show: Show) -> None:
+        from representations.training import fit
+
+        checkpoint = self.folder / f"{name}.checkpoint"
+        fit(learner, learner.stages(), seed=self.seed, data=data, checkpoint=checkpoint, progress=_shown(show))
+
+    # Policies ---------------------------------------------------------------------------------------------------------
+
+    def policy(self, name: str, show: Show) -> Policy:
+        """A policy to be tried."""
+        return self.base if name == CLONED[0] else self.cloned(name) if name in CLONED else self.recovery(name, show)
+
+    def cloned(self, name: str) -> ClonedPolicy:
+        """A trained policy without recovery."""
+        from agents.cloning import ClonedPolicy
+
+        return ClonedPolicy.load(self.folder / name)
+
+    @cached_property
+    def base(self) -> ClonedPolicy:
+        """The policy that all recoveries are given."""
+        return self.cloned(CLONED[0])
+
+    def recovery(self, name: str, show: Show = lambda *a, **k: None) -> RecoveryPolicy:
+        """A recovery policy around the base; its density and its trigger are made once, and kept."""
+        from agents.recovery import Trigger
+        from representations.density import SceneDensity
+        from representations.encoder import Encoder
+
+        wanted, folder = (METHODS | ABLATIONS)[name], self.folder / "densities" / name
+        encoder = Encoder.load(self.folder / wanted.encoder)
+        if not (folder / "density").exists():
+            self._density(wanted, encoder, show).save(folder / "density")
+        density = SceneDensity.load(folder / "density")
+        if not (folder / "trigger.json").exists():
+            bounds = asdict(self._trigger(wanted, encoder, density))
+            write_json(folder / "trigger.json", {name: bound for name, bound in bounds.items() if math.isfinite(bound)})
+        trigger = Trigger(**read_json(folder / "trigger.json"))
+        return self._built(wanted, encoder, density, trigger)
+
+    def _built(self, wanted: Recovery, encoder: Encoder, density: SceneDensity, trigger: Trigger) -> RecoveryPolicy:
+        from agents.baselines.latent import latent_to_action
+        from agents.recovery import RecoveryPolicy
+
+        kind, options = self.world, dict[str, Any]()
+        if wanted.encoder != "equivariant":
+            options["to_action"] = latent_to_action(encoder, self.load("exploration"))
+        return RecoveryPolicy(
+            self.base,
+            encoder,
+            density,
+            trigger,
+            step=kind.max_displacement,
+            commands=kind.commands,
+            restart=wanted.restart,
+            climb=wanted.climb,
+            **options,
+        )
+
+    def _density(self, wanted: Recovery, encoder: Encoder, show: Show) -> SceneDensity:
+        import torch
+
+        from agents.demonstrations import states
+        from representations.density import SceneDensity
+
+        demonstrations, dim = self.load("demonstrations"), self.world.group.dim
+        first, episode, commands = states(demonstrations, dim)
+        latent = encoder.encode(demonstrations.frames)["agent"][demonstrations.start]
+        torch.manual_seed(self.seed)
+        density = SceneDensity((64, 64, 3), dim, commands.shape[1], wanted.density)
+        density.fit_scenes(torch.from_numpy(latent), first, episode, commands, seed=self.seed, progress=_shown(show))
+        return density.eval()
+
+    def _trigger(self, wanted: Recovery, encoder: Encoder, density: SceneDensity) -> Trigger:
+        """Calibrated on clean episodes of the base in which it succeeded, or on held-out demonstrations."""
+        import numpy as np
+        import torch
+
+        from agents.demonstrations import states
+        from agents.recovery import Trigger, calibrate
+        from agents.trials import run
+
+        if wanted.calibration == "demonstrations":
+            held_out = self.demonstrate(CALIBRATION_EPISODES, offset=HELD_OUT_SEED)
+            first, episode, commands = states(held_out, self.world.group.dim)
+            latent = torch.from_numpy(encoder.encode(held_out.frames)["agent"][held_out.start])
+            value, _ = density.score(latent, density.context_of(density.scene_of(first)[episode], commands))
+            return calibrate([value.numpy()[episode == index] for index in range(len(first))])
+        watching = self._built(replace(wanted, climb=False), encoder, density, Trigger(-np.inf, 1.0))
+        world = self.started(CALIBRATION_EPISODES, 2 * HELD_OUT_SEED)
+        trial = run(world, world.save(), watching)
+        series = {"density": "log_density", "innovation": "innovation", "dwell": "dwell"}
+        observed = {
+            alarm: [trial.episode(series[alarm], int(index)) for index in np.flatnonzero(trial.success)]
+            for alarm in series
+        }
+        innovations, dwells = (observed[alarm] if alarm in wanted.alarms else () for alarm in ("innovation", "dwell"))
+        trigger = calibrate(observed["density"], innovations, dwells)
+        return trigger if "density" in wanted.alarms else replace(trigger, threshold=-1e30)
+
+    # Trials -----------------------------------------------------------------------------------------------------------
+
+    def conditions(self, sweep: bool) -> dict[str, tuple[int, Perturbation | None]]:
+        """What happens in the trials: their names, how many pairs, and the push."""
+        from envs.perturbation import Perturbation
+
+        if not sweep:
+            return {"clean": (self.pairs, None), "pushed": (self.pairs, self.push)}
+        return {
+            cell(magnitude, onset): (min(self.pairs, SWEEP_PAIRS), Perturbation(magnitude, onset=onset))
+            for onset in ONSETS
+            for magnitude in MAGNITUDES
+        }
+
+    def play(self, name: str, sweep: bool, show: Show) -> None:
+        """Play one policy's trials, of the main comparison or of the sweep, and keep their outcomes."""
+        import numpy as np
+
+        from agents.trials import run
+
+        policy, kind = self.policy(name, show), self.world
+        conditions = self.conditions(sweep)
+        outcomes: dict[str, Any] = {}
+        for index, (condition, (pairs, push)) in enumerate(conditions.items()):
+
+            def on_step(step: int, index: int = index, condition: str = condition) -> None:
+                done, total = index * kind.episode_steps + step, len(conditions) * kind.episode_steps
+                show(done, total, "steps", condition)
+
+            world = self.started(pairs, HELD_OUT_SEED)
+            trial = run(world, world.save(), policy, push, seed=self.seed, on_step=on_step)
+            outcomes |= {f"{condition}/{key}": value for key, value in _outcome(trial).items()}
+        path = self.trials_file(name, sweep)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}")
+        with beside.open("wb") as file:
+            np.savez(file, **outcomes)
+        beside.replace(path)
+
+    def trials_file(self, name: str, sweep: bool) -> Path:
+        """Where the outcomes of a policy's trials are."""
+        return self.folder / ("sweep" if sweep else "trials") / f"{name}.npz"
+
+    def outcomes(self, name: str, sweep: bool = False) -> dict[str, Any]:
+        """What `play` kept: ``"condition/quantity"`` to arrays over pairs."""
+        import numpy as np
+
+        with np.load(self.trials_file(name, sweep), allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+
+
+@dataclass(frozen=True)
+class SeedJob:
+    """Something that a seed makes, if its file is not there yet."""
+
+    seed: Seed
+    title: str
+    method: str
+    arguments: tuple[Any, ...]
+    makes: Path
+
+    def run(self, show: Show) -> None:
+        getattr(self.seed, self.method)(*self.arguments, show)
+
+
+def jobs(seed: Seed, *, ablations: bool, sweep: bool) -> list[list[SeedJob]]:
+    """All that a seed is to make, in stages that build on those before."""
+    names = [*CLONED, *METHODS]
+
+    def job(method: str, makes: Path, *arguments: Any) -> SeedJob:
+        label = " ".join([method.replace("_", " "), *(str(each) for each in arguments if isinstance(each, str))])
+        title = f"{seed.task} {seed.seed}: {label}{', sweep' if True in arguments else ''}"
+        return SeedJob(seed, title, method, arguments, makes)
+
+    def played(name: str, sweep: bool) -> SeedJob:
+        return job("play", seed.trials_file(name, sweep), name, sweep)
+
+    return [
+        [job(f"collect_{name}", seed.folder / name) for name in ("demonstrations", "exploration")],
+        [job("train_policy", seed.folder / name, name) for name in CLONED]
+        + [job("train_encoder", seed.folder / name, name) for name in ENCODERS],
+        [played(name, False) for name in names],
+        [played(name, False) for name in ABLATIONS] if ablations else [],
+        [played(name, True) for name in names] if sweep else [],
+    ]
+
+
+def cell(magnitude: float, onset: int) -> str:
+    """The name of a condition of the sweep."""
+    return f"{magnitude} m a step from step {onset}"
+
+
+def _outcome(trial: Trial) -> dict[str, Any]:
+    keys = ("success", "length", "receipt", "triggered", "recovery_steps")
+    return {key: getattr(trial, key) for key in keys}
+
+
+def _shown(show: Show) -> Progress:
+    """What training calls, as what a job shows."""
+
+    def progress(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
+
+    return progress

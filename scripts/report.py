@@ -1,23 +1,20 @@
-"""A run as one self-contained page: pictures and video are embedded, in light and in dark; it needs no script."""
+"""The demo's run as one self-contained page."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import matplotlib
 import numpy as np
-from cycler import cycler
 from matplotlib.figure import Figure
+
+from scripts.page import picture, section, table, tiles, video, write_page
 
 Json = dict[str, Any]
 RESULTS = {
@@ -54,50 +51,6 @@ UNITS |= dict.fromkeys(["success", "success_interval", "contacts", "uncertain"],
 UNITS |= dict.fromkeys(["agent_error", "radius", "softness"], "m") | {"seconds": "duration", "demo_seconds": "duration"}
 
 
-def _theme(surface: str, ink: str, faint: str, colours: Sequence[str]) -> Any:
-    theme: Json = dict.fromkeys(["figure.facecolor", "axes.facecolor", "legend.facecolor"], surface)
-    theme |= dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], ink)
-    theme |= dict.fromkeys(["axes.edgecolor", "grid.color", "legend.edgecolor"], faint)
-    theme |= dict.fromkeys(["axes.spines.top", "axes.spines.right"], False)
-    theme |= {"axes.grid": True, "axes.axisbelow": True, "axes.titlelocation": "left", "axes.titlesize": 11}
-    return theme | {"axes.prop_cycle": cycler(color=colours)}
-
-
-LIGHT = _theme("#ffffff", "#1f2733", "#d5dbe3", ["#0b62c4", "#c24e00", "#0a7d55", "#7a3eb1"])
-DARK = _theme("#171c24", "#e3e8ef", "#3a4452", ["#6cb6ff", "#ffa657", "#6fdcab", "#d2a8ff"])
-
-PAGE = Template("""<!doctype html><html lang="en"><head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
-<title>$title</title><style>
-:root { --page: #f3f5f8; --card: #fff; --ink: #1f2733; --soft: #566273; --line: #d5dbe3; --mark: #0b62c4 }
-@media (prefers-color-scheme: dark) {
- :root { --page: #0e1217; --card: #171c24; --ink: #e3e8ef; --soft: #a3afbf; --line: #2f3947; --mark: #6cb6ff } }
-* { box-sizing: border-box } main { max-width: 64rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", sans-serif }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 } h2 { font-size: 1.2rem; margin: 0 0 .35rem }
-p { margin: 0 0 1rem; color: var(--soft) } section { margin-top: 1.25rem; padding: 1.3rem 1.5rem }
-section, .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: 12px }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem; margin: 1.5rem 0 0 }
-.tiles div { border-top: 4px solid var(--mark); padding: 1rem 1.2rem } dt { font-weight: 600 }
-dd { margin: 0; color: var(--soft); line-height: 1.4 } .big { font-size: 2rem; font-weight: 700; color: var(--ink) }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-.wide { overflow-x: auto } .wide + .wide { margin-top: 1.25rem } img, video { display: block; width: 100% }
-th, td { padding: .45rem .75rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child { text-align: left; padding-left: 0; font-weight: 500; white-space: normal }
-thead th { color: var(--soft); font-size: .85rem } tbody tr:last-child > * { border-bottom: 0 }
-.plain td { text-align: left; white-space: normal; overflow-wrap: anywhere } .first td:nth-child(2) { font-weight: 700 }
-code { font-size: .85em; color: var(--soft); white-space: nowrap }
-html { color-scheme: light dark } img { min-width: 36rem; height: auto } video { max-width: 30rem; border-radius: 8px }
-</style></head><body><main>
-<header><h1>$title</h1><p>Where an agent and the object it pushes are, learned from pixels and displacements</p>
-</header>
-$body
-</main></body></html>
-""")
-
-
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` into the folder of a run from the result files there, and return its path.
 
@@ -114,11 +67,9 @@ def write_report(folder: Path) -> Path:
     sections += [_training(training)] if training.get("history") else []
     sections += _policies(rl, evaluation, folder / "rollout.mp4")
     sections += [_summary("All results", [key for key in RESULTS if key in summary], summary)]
-    title = html.escape(f"equiact · {summary.get('world', folder.resolve().name)}")
-    page, beside = folder / "report.html", folder / "report.html.part"
-    beside.write_text(PAGE.substitute(title=title, body="\n".join(sections)), encoding="utf-8")
-    os.replace(beside, page)
-    return page
+    title = f"equiact · {summary.get('world', folder.resolve().name)}"
+    lead = "Where an agent and the object it pushes are, learned from pixels and displacements"
+    return write_page(folder / "report.html", title, lead, sections)
 
 
 def _read(path: Path) -> Json:
@@ -131,18 +82,18 @@ def _read(path: Path) -> Json:
 def _tiles(summary: Json) -> str:
     """The headline figures, in plain words."""
     beside = [f"{words} {_value(key, summary[key])}" for key, words in BESIDE.items() if summary.get(key) is not None]
-    tiles = []
+    shown = []
     for key, (title, words) in TILES.items():
         if summary.get(key) is not None:
             words = "; ".join([words, *beside]).replace(" %", "&nbsp;%") if key == "rl_success" else words
-            tiles.append(f'<div><dt>{title}</dt><dd class="big">{_value(key, summary[key])}</dd><dd>{words}</dd></div>')
-    return f'<dl class="tiles">{"".join(tiles)}</dl>'
+            shown.append((title, _value(key, summary[key]), words))
+    return tiles(shown)
 
 
 def _summary(title: str, keys: Sequence[str], summary: Json) -> str:
     """Some entries of the summary, each with the name that it has in the file."""
     rows = [(_label(key), [_value(key, summary[key]), f"<code>{html.escape(key)}</code>"]) for key in keys]
-    return _section(title, "", _table([], rows, "plain")) if rows else ""
+    return section(title, "", table([], rows, "plain")) if rows else ""
 
 
 def _encoder(result: Json) -> Iterator[str]:
@@ -151,16 +102,16 @@ def _encoder(result: Json) -> Iterator[str]:
     keys = dict.fromkeys(key for row in rows.values() for key in row)
     cells = [(_label(key), [_value(key, row.get(key)) for row in rows.values()]) for key in keys]
     lead = "Measured on data kept from training; beside it the same network untrained, and chance."
-    yield _section("How good the encoder is", lead, _table(["", *map(_label, rows)], cells, "first"))
+    yield section("How good the encoder is", lead, table(["", *map(_label, rows)], cells, "first"))
     lead = "A dot is a true position; the line from it points to the estimate, lengthened as the title says."
     alt = "Maps of true positions, agent left and object right, each with a line along its error."
-    yield _section("Where it errs", lead, _picture(lambda figure: _draw_errors(figure, result), 5.8, alt))
+    yield section("Where it errs", lead, picture(lambda figure: _draw_errors(figure, result), 5.8, alt))
     moves = {name: np.asarray(values, float) for name, values in result["object_moves"].items()}
     beyond = ((name, np.sum(values > result["threshold"]), len(values)) for name, values in moves.items())
     alt = "; ".join(f"{count} of {total} {name} steps lie beyond the threshold" for name, count, total in beyond)
     lead = "How far the estimated object moves in one step: beyond the threshold the step counts as a contact."
-    picture = _picture(lambda figure: _draw_moves(figure, moves, result["threshold"]), 3.5, f"Histogram: {alt}.")
-    yield _section("Does it notice a touch?", lead, picture)
+    drawn = picture(lambda figure: _draw_moves(figure, moves, result["threshold"]), 3.5, f"Histogram: {alt}.")
+    yield section("Does it notice a touch?", lead, drawn)
 
 
 def _training(training: Json) -> str:
@@ -171,26 +122,25 @@ def _training(training: Json) -> str:
     rows = [(html.escape(name), [_value(key, entries[-1].get(key)) for key in keys]) for name, entries in stages]
     lead = f"{training['transitions']:,} transitions seen. Each stage has a loss of its own: compare within a stage."
     alt = f"Training loss on a logarithmic scale against seconds, stages {', '.join(name for name, _ in stages)}."
-    picture = _picture(lambda figure: _draw_losses(figure, stages), 3.5, alt)
-    return _section("Training the encoder", lead, picture + _table(["At the end of", *map(_label, keys)], rows))
+    drawn = picture(lambda figure: _draw_losses(figure, stages), 3.5, alt)
+    return section("Training the encoder", lead, drawn + table(["At the end of", *map(_label, keys)], rows))
 
 
-def _policies(rl: Json, evaluation: Json, video: Path) -> Iterator[str]:
+def _policies(rl: Json, evaluation: Json, film: Path) -> Iterator[str]:
     """What RL makes of the encoder: learning curves, evaluation, and the policy on video."""
     if rl:
         ends = (f"{_label(name)} ends at {_value('success', curve['success'][-1])}" for name, curve in rl.items())
         lead = "The policy without exploration, on the same 100 episodes each time. Dashed: random actions."
-        picture = _picture(lambda figure: _draw_curves(figure, rl, evaluation.get("random", {})), 3.6, "; ".join(ends))
-        yield _section("Learning the task", lead, picture)
+        drawn = picture(lambda figure: _draw_curves(figure, rl, evaluation.get("random", {})), 3.6, "; ".join(ends))
+        yield section("Learning the task", lead, drawn)
     if evaluation:
         columns = dict.fromkeys(["success", "success_interval", *(key for row in evaluation.values() for key in row)])
         rows = [(_label(name), [_value(key, row.get(key)) for key in columns]) for name, row in evaluation.items()]
         lead = "Episodes of evaluation, after training. Intervals are Wilson’s, at 95 %."
-        yield _section("How well it solves the task", lead, _table(["Policy", *map(_label, columns)], rows))
-    if video.exists():
-        source = f"data:video/mp4;base64,{base64.b64encode(video.read_bytes()).decode()}"
-        tag = f'<video controls loop muted autoplay playsinline aria-label="Rollout" src="{source}"></video>'
-        yield _section("The policy at work", "The policy on the encoder in episodes of evaluation.", tag)
+        yield section("How well it solves the task", lead, table(["Policy", *map(_label, columns)], rows))
+    if film.exists():
+        lead = "The policy on the encoder in episodes of evaluation."
+        yield section("The policy at work", lead, video(film, "Rollout"))
 
 
 def _draw_errors(figure: Figure, result: Json, most: int = 300) -> None:
@@ -246,32 +196,6 @@ def _draw_curves(figure: Figure, rl: Json, random: Json) -> None:
         axes.legend()
     figure.axes[0].set(ylim=(-0.02, 1.02))
     figure.axes[0].yaxis.set_major_formatter("{x:.0%}")
-
-
-def _picture(draw: Callable[[Figure], None], height: float, alt: str, width: float = 10) -> str:
-    """A drawing as PNG in both modes, of which the browser takes one."""
-    sources = []
-    for theme in (LIGHT, DARK):
-        with matplotlib.rc_context(theme), io.BytesIO() as file:
-            figure = Figure(figsize=(width, height), layout="constrained")
-            draw(figure)
-            figure.savefig(file, dpi=150, format="png")
-            sources.append(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
-    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{sources[1]}">'
-    image = f'<img src="{sources[0]}" alt="{html.escape(alt)}" width="{width * 100:.0f}" height="{height * 100:.0f}">'
-    return f'<div class="wide" tabindex="0"><picture>{dark}{image}</picture></div>'
-
-
-def _section(title: str, lead: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{lead and f'<p>{lead}</p>'}{content}</section>"
-
-
-def _table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], look: str = "") -> str:
-    """A table of cells that are HTML; the first of each row is its heading."""
-    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    lines = (f'<tr><th scope="row">{first}</th><td>{"</td><td>".join(rest)}</td></tr>' for first, rest in rows)
-    top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    return f'<div class="wide" tabindex="0"><table class="{look}">{top}<tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _label(key: str) -> str:

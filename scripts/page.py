@@ -52,6 +52,7 @@ thead th { color: var(--soft); font-size: .85rem } tbody tr:last-child > * { bor
 .plain td { text-align: left; white-space: normal; overflow-wrap: anywhere } .first td:nth-child(2) { font-weight: 700 }
 code { font-size: .85em; color: var(--soft); white-space: nowrap }
 html { color-scheme: light dark } img { min-width: 36rem; height: auto } video { max-width: 30rem; border-radius: 8px }
+.large { max-width: 100% }
 </style></head><body><main>
 <header><h1>$title</h1><p>$lead</p>
 </header>
@@ -101,6 +102,7 @@ def picture(draw: Callable[[Figure], None], height: float, alt: str, width: floa
 
 
 def section(title: str, lead: str, content: str) -> str:
+    """A part of the page under a heading, with a sentence that leads in; all of it is HTML."""
     return f"<section><h2>{title}</h2>{lead and f'<p>{lead}</p>'}{content}</section>"
 
 

@@ -25,7 +25,7 @@ class Recover(Command):
     task: Literal["push", "pick"] = "push"
     """Push a puck onto a goal, or pick a peg up and place it there."""
     quick: bool = False
-    """50 pairs and one seed instead of 200 pairs, five seeds, a sweep and an ablation."""
+    """50 pairs, one seed and one onset instead of 200 pairs, five seeds, three onsets and an ablation."""
     demonstrations: int = 1000
     """Episodes of the expert to learn from."""
     magnitude: float = 0.01
@@ -42,16 +42,19 @@ class Recover(Command):
     def run(self) -> dict[str, Any]:
         numbers = [self.seed] if self.quick else [FIRST_SEED + index for index in range(self.seeds)]
         seeds = [self._seed(number) for number in numbers]
-        stages = [jobs(seed, ablations=not self.quick, sweep=not self.quick) for seed in seeds]
+        stages = [jobs(seed, ablations=not self.quick) for seed in seeds]
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
-        result = over_seeds([{"commit": commit(), "figures": figures(seed, self.quick)} for seed in seeds], numbers)
+        result = over_seeds([measured(seed) for seed in seeds], numbers)
+        from scripts.recovery_report import write_recovery_report
+
         folder = self.out / self.task
         summary = {label: figure["mean"] for label, figure in result["figures"].items()}
         write_json(folder / "summary.json", {**summary, **{k: v for k, v in result.items() if k != "figures"}})
         if not self.quick:
             write_json(self.results / f"recovery_{self.task}.json", result)
-        console.print(f"\nEverything is in [bold]{folder}[/bold]")
+        page = write_recovery_report(folder, result, seeds)
+        console.print(f"\nEverything is in [bold]{folder}[/bold]; open [bold]{page}[/bold]")
         return summary
 
     def _seed(self, number: int) -> Seed:
@@ -61,71 +64,69 @@ class Recover(Command):
             ValueError: the folder was made with others.
         """
         folder = self.out / self.task / f"seed-{number}"
-        pairs = 50 if self.quick else 200
-        settings = [self.demonstrations, self.magnitude, self.onset, pairs]
-        path = folder / "settings.json"
-        if path.exists() and read_json(path) != settings:
+        pairs, onsets = (50, (self.onset,)) if self.quick else (200, ONSETS)
+        kept, settings = folder / "settings.json", [self.demonstrations, self.magnitude, self.onset, pairs]
+        if not kept.exists():
+            write_json(kept, {"settings": settings, "commit": commit()})
+        if read_json(kept)["settings"] != settings:
             raise ValueError(
-                f"{folder} was made with {read_json(path)}, now {settings} is asked for "
+                f"{folder} was made with {read_json(kept)['settings']}, now {settings} is asked for "
                 "(demonstrations, magnitude, onset, pairs); choose another --out or remove it"
             )
-        write_json(path, settings)
         return Seed(
-            self.task, number, folder, self.demonstrations, pairs, self.magnitude, self.onset, device=self.device
+            self.task, number, folder, self.demonstrations, pairs, self.magnitude, self.onset, onsets, self.device
         )
 
 
-def figures(seed: Seed, quick: bool) -> dict[str, float]:
-    """What came of the trials of one seed."""
+def measured(seed: Seed) -> dict[str, Any]:
+    """What came of the trials of one seed, as figures, and the commit that its work began with."""
     import numpy as np
 
     from agents.trials import mcnemar
 
-    base, ours = seed.outcomes(CLONED[0]), seed.outcomes(OURS)
+    played = {name: seed.outcomes(name) for name in [*CLONED, *METHODS, *ABLATIONS] if seed.trials_file(name).exists()}
+    base, ours = played[CLONED[0]], played[OURS]
     clean, pushed, recovered = base["clean/success"], base["pushed/success"], ours["pushed/success"]
-    left = seed.world.episode_steps - seed.push.end
     steps = ours["pushed/recovery_steps"][ours["pushed/triggered"]]
+    left = seed.world.episode_steps - seed.push.end
     result = {
         "clean_success": clean.mean(),
-        "clean_success_with_recovery": ours["clean/success"].mean(),
         "pushed_success": pushed.mean(),
         "recovered_success": recovered.mean(),
-        "recovered_share_of_clean": recovered.mean() / clean.mean(),
+        "recovered_share_of_clean": recovered.mean() / max(clean.mean(), 1e-9),
         "harmed": (clean & ~ours["clean/success"]).mean(),
         "harmed_when_pushed": (pushed & ~recovered).mean(),
-        "false_interventions": ours["clean/triggered"][clean].mean(),
+        "false_interventions": _mean(ours["clean/triggered"][clean]),
         "mcnemar_p": mcnemar(pushed, recovered),
         "pairs": seed.pairs,
         "push_receipt_mean": base["pushed/receipt"].mean(),
         "recovery_steps_median": np.median(np.minimum(steps, left)) if len(steps) else 0.0,
     }
-    for name in [*CLONED[1:], *METHODS, *([] if quick else ABLATIONS)]:
-        if name == OURS:
-            continue
-        other = seed.outcomes(name)
+    for name, outcomes in played.items():
         result |= {
-            f"{name}: clean_success": other["clean/success"].mean(),
-            f"{name}: pushed_success": other["pushed/success"].mean(),
-            f"{name}: harmed": (clean & ~other["clean/success"]).mean(),
-            f"{name}: false_interventions": other["clean/triggered"][clean].mean(),
+            f"{name}: clean_success": outcomes["clean/success"].mean(),
+            f"{name}: pushed_success": outcomes["pushed/success"].mean(),
+            f"{name}: harmed": (clean & ~outcomes["clean/success"]).mean(),
+            f"{name}: false_interventions": _mean(outcomes["clean/triggered"][clean]),
         }
-    if not quick:
-        result |= _sweep(seed)
-    return {label: float(value) for label, value in result.items()}
-
-
-def _sweep(seed: Seed) -> dict[str, Any]:
-    """Success of every method in every cell, of the episodes that were not over before the push began."""
-    import numpy as np
-
-    length = seed.outcomes(CLONED[0])["clean/length"]
-    result: dict[str, Any] = {}
     for name in [*CLONED, *METHODS]:
-        outcomes = seed.outcomes(name, sweep=True)
-        for onset in ONSETS:
-            for magnitude in MAGNITUDES:
-                success = outcomes[f"{cell(magnitude, onset)}/success"]
-                result[f"sweep, {name}: {cell(magnitude, onset)}"] = success[length[: len(success)] > onset].mean()
-        values = [value for label, value in result.items() if label.startswith(f"sweep, {name}:")]
-        result[f"area, {name}"] = np.mean(values)
+        cells = _sweep(seed, name, base["clean/length"])
+        result |= {f"{name}: sweep_mean": np.mean(list(cells.values()))}
+        result |= {f"{name}: {label}": value for label, value in cells.items()}
+    figures = {label: float(value) for label, value in result.items()}
+    return {"commit": read_json(seed.folder / "settings.json")["commit"], "figures": figures}
+
+
+def _sweep(seed: Seed, name: str, length: Any) -> dict[str, float]:
+    """Success of a method in every cell, of the episodes that were not over before the push began."""
+    outcomes, result = seed.outcomes(name, sweep=True), {}
+    for onset in seed.onsets:
+        for magnitude in MAGNITUDES:
+            success = outcomes[f"{cell(magnitude, onset)}/success"]
+            result[cell(magnitude, onset)] = _mean(success[length[: len(success)] > onset])
     return result
+
+
+def _mean(values: Any) -> float:
+    """The mean, and zero of nothing, since JSON has no NaN."""
+    return float(values.mean()) if len(values) else 0.0

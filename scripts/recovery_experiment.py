@@ -84,7 +84,9 @@ class Seed:
         pairs: paired trials.
         magnitude: of the push, metres a step.
         onset: steps before it.
+        onsets: of the pushes in the sweep.
         device: of the simulation.
+        scale: factor on the updates of every network and on what encoders learn from.
     """
 
     task: str
@@ -94,7 +96,9 @@ class Seed:
     pairs: int
     magnitude: float
     onset: int
+    onsets: tuple[int, ...]
     device: str
+    scale: float = 1.0
 
     @property
     def world(self) -> type[World]:
@@ -136,17 +140,14 @@ class Seed:
         from envs.dataset import save_transitions
 
         worlds = gym.make_vec(f"envs:equiact/{self.world.__name__}-v0", num_envs=64, device=self.device)
+        count = round(self.scale * EXPLORATION)
         data = collect(
-            worlds,
-            EXPLORATION,
-            self.seed,
-            policy=roam(worlds),
-            progress=lambda done: show(done, EXPLORATION, "transitions"),
+            worlds, count, self.seed, policy=roam(worlds), progress=lambda done: show(done, count, "transitions")
         )
         save_transitions(data, self.folder / "exploration")
 
     def demonstrate(
-        self, count: int, *, offset: int = 0, noise: float = 0.0, show: Show = lambda *a, **k: None
+        self, count: int, *, offset: int = 0, noise: float = 0.0, show: Show = lambda *args, **options: None
     ) -> Transitions:
         """So many episodes of the expert."""
         from agents.demonstrations import demonstrate
@@ -176,13 +177,20 @@ class Seed:
         policy = ClonedPolicy((64, 64, 3), kind.group.dim, kind.commands, kind.max_displacement)
         if name == "DAgger":
             labels = len(self.load("demonstrations"))
+            worlds, rounds = self.make(min(50, self.demonstrations)), 3
             dagger(
-                policy, self.make(50), labels, seed=self.seed, on_round=lambda done: show(done, 4, "rounds"), rounds=3
+                policy,
+                worlds,
+                labels,
+                seed=self.seed,
+                rounds=rounds,
+                scale=self.scale,
+                on_round=lambda done: show(done, rounds + 1, "rounds"),
             )
         else:
             noisy = name == "DART"
             data = self.demonstrate(self.demonstrations, noise=DART_NOISE) if noisy else self.load("demonstrations")
-            self._fit(name, Cloning(policy, data), data.fingerprint, show)
+            self._fit(name, Cloning(policy, data, self.scale), data.fingerprint, show)
         policy.save(self.folder / name)
 
     def train_encoder(self, name: str, show: Show) -> None:
@@ -198,10 +206,10 @@ class Seed:
         learner: Any
         if name == "equivariant":
             encoder = EquivariantEncoder((64, 64, 3), data.group)
-            learner = EquivariantLearner(encoder, data)
+            learner = EquivariantLearner(encoder, data, self.scale)
         else:
             encoder = Autoencoder((64, 64, 3), data.group, variational=name == "VAE")
-            learner = AutoencoderLearner(encoder, data)
+            learner = AutoencoderLearner(encoder, data, self.scale)
         self._fit(name, learner, data.fingerprint, show)
         encoder.save(self.folder / name)
 
@@ -228,22 +236,29 @@ class Seed:
         """The policy that all recoveries are given."""
         return self.cloned(CLONED[0])
 
-    def recovery(self, name: str, show: Show = lambda *a, **k: None) -> RecoveryPolicy:
-        """A recovery policy around the base; its density and its trigger are made once, and kept."""
+    def recovery(self, name: str, show: Show = lambda *args, **options: None, *, acts: bool = True) -> RecoveryPolicy:
+        """A recovery policy around the base, which acts or only watches; its density and its trigger are kept."""
         from agents.recovery import Trigger
-        from representations.density import SceneDensity
         from representations.encoder import Encoder
 
         wanted, folder = (METHODS | ABLATIONS)[name], self.folder / "densities" / name
         encoder = Encoder.load(self.folder / wanted.encoder)
         if not (folder / "density").exists():
             self._density(wanted, encoder, show).save(folder / "density")
-        density = SceneDensity.load(folder / "density")
+        density = self.density(name)
+        if not acts:
+            return self._built(wanted, encoder, density, Trigger(-math.inf, 1.0))
         if not (folder / "trigger.json").exists():
             bounds = asdict(self._trigger(wanted, encoder, density))
             write_json(folder / "trigger.json", {name: bound for name, bound in bounds.items() if math.isfinite(bound)})
         trigger = Trigger(**read_json(folder / "trigger.json"))
         return self._built(wanted, encoder, density, trigger)
+
+    def density(self, name: str) -> SceneDensity:
+        """The density of a recovery policy that was built before."""
+        from representations.density import SceneDensity
+
+        return SceneDensity.load(self.folder / "densities" / name / "density")
 
     def _built(self, wanted: Recovery, encoder: Encoder, density: SceneDensity, trigger: Trigger) -> RecoveryPolicy:
         from agents.baselines.latent import latent_to_action
@@ -275,7 +290,15 @@ class Seed:
         latent = encoder.encode(demonstrations.frames)["agent"][demonstrations.start]
         torch.manual_seed(self.seed)
         density = SceneDensity((64, 64, 3), dim, commands.shape[1], wanted.density)
-        density.fit_scenes(torch.from_numpy(latent), first, episode, commands, seed=self.seed, progress=_shown(show))
+        density.fit_scenes(
+            torch.from_numpy(latent),
+            first,
+            episode,
+            commands,
+            seed=self.seed,
+            steps=max(1, round(self.scale * 3000)),
+            progress=_shown(show),
+        )
         return density.eval()
 
     def _trigger(self, wanted: Recovery, encoder: Encoder, density: SceneDensity) -> Trigger:
@@ -315,7 +338,7 @@ class Seed:
             return {"clean": (self.pairs, None), "pushed": (self.pairs, self.push)}
         return {
             cell(magnitude, onset): (min(self.pairs, SWEEP_PAIRS), Perturbation(magnitude, onset=onset))
-            for onset in ONSETS
+            for onset in self.onsets
             for magnitude in MAGNITUDES
         }
 
@@ -344,7 +367,7 @@ class Seed:
             np.savez(file, **outcomes)
         beside.replace(path)
 
-    def trials_file(self, name: str, sweep: bool) -> Path:
+    def trials_file(self, name: str, sweep: bool = False) -> Path:
         """Where the outcomes of a policy's trials are."""
         return self.folder / ("sweep" if sweep else "trials") / f"{name}.npz"
 
@@ -370,7 +393,7 @@ class SeedJob:
         getattr(self.seed, self.method)(*self.arguments, show)
 
 
-def jobs(seed: Seed, *, ablations: bool, sweep: bool) -> list[list[SeedJob]]:
+def jobs(seed: Seed, *, ablations: bool) -> list[list[SeedJob]]:
     """All that a seed is to make, in stages that build on those before."""
     names = [*CLONED, *METHODS]
 
@@ -388,7 +411,7 @@ def jobs(seed: Seed, *, ablations: bool, sweep: bool) -> list[list[SeedJob]]:
         + [job("train_encoder", seed.folder / name, name) for name in ENCODERS],
         [played(name, False) for name in names],
         [played(name, False) for name in ABLATIONS] if ablations else [],
-        [played(name, True) for name in names] if sweep else [],
+        [played(name, True) for name in names],
     ]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from scripts.commands import Command
 from scripts.runs import read_json
 
-MARK = re.compile(r"<!-- table: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
+MARK = re.compile(r"<!-- table: (\S+)((?: \S+)*) -->\n.*?<!-- end -->", re.DOTALL)
+"""A table's place: the name of its result file, and the columns if it compares rows."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +41,44 @@ def fill(text: str, results: Path) -> str:
     """The text with every marked table made anew from its result file."""
 
     def table(match: re.Match[str]) -> str:
-        name = match.group(1)
-        return f"<!-- table: {name} -->\n{markdown(read_json(results / f'{name}.json'))}\n<!-- end -->"
+        name, columns = match.group(1), match.group(2).split()
+        result = read_json(results / f"{name}.json")
+        lines = compared(result["figures"], columns) if columns else listed(result["figures"])
+        mark = " ".join([name, *columns])
+        return "\n".join([f"<!-- table: {mark} -->", *lines, "", origin(result), "<!-- end -->"])
 
     return MARK.sub(table, text)
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """A result file as a table: a row per figure, with mean, interval and every seed, and what made it below."""
+def listed(figures: dict[str, Any]) -> list[str]:
+    """A row per figure, with mean, interval and every seed."""
     lines = ["| | mean | 95 % interval | seeds |", "|---|---|---|---|"]
-    for label, figure in result["figures"].items():
+    for label, figure in figures.items():
         low, high = figure["interval"]
         each = ", ".join(_short(value) for value in figure["seeds"])
         lines.append(f"| {label} | {_short(figure['mean'])} | {_short(low)} – {_short(high)} | {each} |")
+    return lines
+
+
+def compared(figures: dict[str, Any], columns: list[str]) -> list[str]:
+    """Figures called ``row: column``, a row for each that has the first column, with mean and interval."""
+    lines = [f"| | {' | '.join(column.replace('_', ' ') for column in columns)} |", "|---" * (len(columns) + 1) + "|"]
+    rows = [label.removesuffix(f": {columns[0]}") for label in figures if label.endswith(f": {columns[0]}")]
+    for row in rows:
+        cells = (figures.get(f"{row}: {column}") for column in columns)
+        lines.append(f"| {row} | {' | '.join('' if cell is None else _with_interval(cell) for cell in cells)} |")
+    return lines
+
+
+def origin(result: dict[str, Any]) -> str:
+    """What made a result."""
     machine = result["machine"]
-    lines += [
-        "",
-        f"`{result['command']}`, {machine['cores']} cores, {machine['processor']}, commit {result['commit']}.",
-    ]
-    return "\n".join(lines)
+    return f"`{result['command']}`, {machine['cores']} cores, {machine['processor']}, commit {result['commit']}."
+
+
+def _with_interval(figure: dict[str, Any]) -> str:
+    low, high = figure["interval"]
+    return f"{_short(figure['mean'])} ({_short(low)} – {_short(high)})"
 
 
 def _short(value: float) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.tables import MARK, fill, markdown
+from scripts.runs import write_json
+from scripts.tables import MARK, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,9 +27,26 @@ def test_tables_are_made_from_the_results() -> None:
     assert fill(text, ROOT / "results") == text
 
 
-def test_a_table_shows_every_figure() -> None:
-    figure = {"mean": 0.5, "interval": [0.4, 0.6], "seeds": [0.4, 0.6]}
-    machine = {"cores": 2, "processor": "p"}
-    table = markdown({"figures": {"error": figure}, "command": "c", "commit": "abc", "machine": machine})
-    assert "| error | 0.5 | 0.4 – 0.6 | 0.4, 0.6 |" in table
+def result(**figures: float) -> dict[str, object]:
+    each = {
+        label.replace("__", ": "): {"mean": value, "interval": [value - 0.1, value + 0.1], "seeds": [value, value]}
+        for label, value in figures.items()
+    }
+    return {"figures": each, "command": "c", "commit": "abc", "machine": {"cores": 2, "processor": "p"}}
+
+
+def test_a_table_shows_every_figure(tmp_path: Path) -> None:
+    write_json(tmp_path / "errors.json", result(error=0.5))
+    table = fill("<!-- table: errors -->\n<!-- end -->", tmp_path)
+    assert "| error | 0.5 | 0.4 – 0.6 | 0.5, 0.5 |" in table
     assert "commit abc" in table
+
+
+def test_a_table_compares_rows_by_columns(tmp_path: Path) -> None:
+    write_json(tmp_path / "both.json", result(plain=0.3, ours__clean=0.9, ours__area=0.7, others__clean=0.5))
+    table = fill("<!-- table: both clean area -->\n<!-- end -->", tmp_path)
+    assert "| | clean | area |" in table
+    assert "| ours | 0.9 (0.8 – 1) | 0.7 (0.6 – 0.8) |" in table
+    assert "| others | 0.5 (0.4 – 0.6) |  |" in table
+    assert "plain" not in table
+    assert fill(table, tmp_path) == table

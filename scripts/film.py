@@ -144,5 +144,5 @@ def _panel(take: Take, frames: Pixels, step: int, seed: Seed, threshold: float, 
     for index in range(1, min(step + 1, len(frames))):
         ends = at(index - 1, take.log_density[index - 1]), at(index, take.log_density[index])
         cv2.line(strip, *ends, ACTS[bool(take.recovering[index])], 2, cv2.LINE_AA)
-    cv2.putText(strip, "log density", (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.38, SOFT, 1, cv2.LINE_AA)
+    cv2.putText(strip, "log density", (PANEL - 72, STRIP - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, SOFT, 1, cv2.LINE_AA)
     return np.concatenate([head, frames[min(step, len(frames) - 1)], strip])

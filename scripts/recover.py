@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-from scripts.commands import Command
+from scripts.commands import HELD_OUT_SEED, Command
 from scripts.jobs import run_jobs
 from scripts.progress import console
 from scripts.recovery_experiment import ABLATIONS, CLONED, MAGNITUDES, METHODS, ONSETS, OURS, Seed, cell, jobs
-from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
+from scripts.runs import FIRST_SEED, commit, figure, over_seeds, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Recover(Command):
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
         result = over_seeds([measured(seed) for seed in seeds], numbers)
+        result["figures"]["recovery_ms_per_step"] = figure([step_milliseconds(seed) for seed in seeds])
         from scripts.recovery_report import write_recovery_report
 
         folder = self.out / self.task
@@ -113,7 +115,7 @@ def measured(seed: Seed) -> dict[str, Any]:
         cells = _sweep(seed, name, base["clean/length"])
         result |= {f"{name}: sweep_mean": np.mean(list(cells.values()))}
         result |= {f"{name}: {label}": value for label, value in cells.items()}
-    figures = {label: float(value) for label, value in result.items()}
+    figures = {label: float(value) for label, value in result.items()} | read_json(seed.folder / "measures.json")
     return {"commit": read_json(seed.folder / "settings.json")["commit"], "figures": figures}
 
 
@@ -125,6 +127,26 @@ def _sweep(seed: Seed, name: str, length: Any) -> dict[str, float]:
             success = outcomes[f"{cell(magnitude, onset)}/success"]
             result[cell(magnitude, onset)] = _mean(success[length[: len(success)] > onset])
     return result
+
+
+def step_milliseconds(seed: Seed, repeats: int = 100) -> float:
+    """Median time on one core that recovery adds to a step of the policy, for one robot."""
+    import numpy as np
+    import torch
+
+    observation = seed.started(1, HELD_OUT_SEED).render()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    medians = []
+    for policy in (seed.base, seed.recovery(OURS)):
+        state, seconds = None, []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            _, state = policy.predict(observation, state, np.zeros(1, bool))
+            seconds.append(time.perf_counter() - begin)
+        medians.append(float(np.median(seconds)))
+    torch.set_num_threads(threads)
+    return 1000 * (medians[1] - medians[0])
 
 
 def _mean(values: Any) -> float:

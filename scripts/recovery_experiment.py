@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CALIBRATION_EPISODES = 120
 EXPLORATION = 12_000
 """Transitions that the encoders learn from."""
+HOMING_EPISODES = 60
+HOMING_DISTANCES = (0.1, 0.2)
+"""Metres by which held-out states are displaced to see whether the gradient leads back."""
 DART_NOISE = 0.01
 """Metres, of what is added to the expert's displacements in noise-injected demonstrations."""
 MAGNITUDES = (0.005, 0.01, 0.02, 0.04)
@@ -328,6 +331,26 @@ class Seed:
         trigger = calibrate(observed["density"], innovations, dwells)
         return trigger if "density" in wanted.alarms else replace(trigger, threshold=-1e30)
 
+    def measure(self, show: Show) -> None:
+        """How far the encoder errs, and whether the densities' gradients lead home, on held-out demonstrations."""
+        import numpy as np
+
+        from agents.demonstrations import states
+        from representations.encoder import Encoder
+
+        held_out, kind = self.demonstrate(HOMING_EPISODES, offset=3 * HELD_OUT_SEED), self.world
+        first, episode, commands = states(held_out, kind.group.dim)
+        latent = Encoder.load(self.folder / "equivariant").encode(held_out.observations)["agent"]
+        true = held_out.truth["agent_pose"][held_out.start]
+        shift = (latent - true).mean(0)
+        figures = {"encoder_rmse_m": float(np.sqrt(np.square(latent - true - shift).sum(1).mean()))}
+        for distance in HOMING_DISTANCES:
+            away = _displaced(latent, distance, kind.reach + shift, np.random.default_rng(self.seed))
+            for name in (OURS, "recovery as published"):
+                cosine = _homing(self.density(name), latent, away, first, episode, commands)
+                figures[f"{name}: cosine_{round(100 * distance)}cm"] = cosine
+        write_json(self.folder / "measures.json", figures)
+
     # Trials -----------------------------------------------------------------------------------------------------------
 
     def conditions(self, sweep: bool) -> dict[str, tuple[int, Perturbation | None]]:
@@ -410,6 +433,7 @@ def jobs(seed: Seed, *, ablations: bool) -> list[list[SeedJob]]:
         [job("train_policy", seed.folder / name, name) for name in CLONED]
         + [job("train_encoder", seed.folder / name, name) for name in ENCODERS],
         [played(name, False) for name in names],
+        [job("measure", seed.folder / "measures.json")],
         [played(name, False) for name in ABLATIONS] if ablations else [],
         [played(name, True) for name in names],
     ]
@@ -432,3 +456,30 @@ def _shown(show: Show) -> Progress:
         show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
 
     return progress
+
+
+def _displaced(latent: Any, distance: float, reach: Any, generator: Any) -> Any:
+    """Every latent moved by so much in a random direction; NaN where that leaves what the agent can reach."""
+    import numpy as np
+
+    direction = generator.normal(size=latent.shape)
+    points = latent + distance * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    inside = ((points > reach[0]) & (points < reach[1])).all(1)
+    return np.where(inside[:, None], points, np.nan).astype(np.float32)
+
+
+def _homing(density: SceneDensity, latent: Any, away: Any, first: Any, episode: Any, commands: Any) -> float:
+    """Median cosine between the gradient and the direction to the nearest state of the same episode."""
+    import numpy as np
+    import torch
+
+    kept = np.flatnonzero(np.isfinite(away).all(1))
+    home = []
+    for index in kept:
+        same = latent[episode == episode[index]]
+        home.append(same[np.argmin(np.linalg.norm(same - away[index], axis=1))])
+    context = density.context_of(density.scene_of(first)[episode[kept]], commands[kept])
+    points = torch.from_numpy(away[kept])
+    _, gradient = density.score(points, context)
+    cosines = torch.nn.functional.cosine_similarity(gradient, torch.from_numpy(np.stack(home)) - points, dim=1)
+    return float(cosines.median())

@@ -90,7 +90,10 @@ def _methods(figures: Figures) -> str:
 
 
 def _compared(figures: Figures, names: Iterable[str], columns: dict[str, str]) -> str:
-    rows = ((html.escape(name.capitalize()), [_share(figures[f"{name}: {key}"]) for key in columns]) for name in names)
+    rows = (
+        (html.escape(name[0].upper() + name[1:]), [_share(figures[f"{name}: {key}"]) for key in columns])
+        for name in names
+    )
     return table(["", *columns.values()], rows)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from agents.recovery import Trigger
 from scripts.recover import Recover, measured
@@ -22,6 +23,8 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
     folder = tmp_path_factory.mktemp("recover") / "seed-0"
     made = Seed("push", 0, folder, 4, 2, 0.02, 1, (1,), "cpu", scale=0.004)
     write_json(folder / "settings.json", {"settings": [], "commit": "abc"})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as every job has it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("agents.recovery.calibrate", lambda *series: Trigger(0.0, 1.0, 0.03, 10.0))
         patch.setattr("scripts.recovery_experiment.CALIBRATION_EPISODES", 2)
@@ -32,6 +35,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
                     job.run(lambda *args, **options: None)
                     assert job.makes.exists(), job.title
         yield made
+    torch.set_num_threads(threads)
 
 
 def test_titles_tell_the_jobs_apart(seed: Seed) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from scripts.commands import HELD_OUT_SEED, Command
 from scripts.jobs import run_jobs
 from scripts.progress import console
-from scripts.recovery_experiment import ABLATIONS, CLONED, MAGNITUDES, METHODS, ONSETS, OURS, Seed, cell, jobs
+from scripts.recovery_experiment import ABLATIONS, CLONED, MAGNITUDES, METHODS, OFFLINE, ONSETS, OURS, Seed, cell, jobs
 from scripts.runs import FIRST_SEED, commit, figure, over_seeds, read_json, write_json
 
 
@@ -41,6 +41,8 @@ class Recover(Command):
     """Folder of the result files of the full experiment."""
 
     def run(self) -> dict[str, Any]:
+        if OFFLINE not in CLONED:
+            console.print("IQL, a baseline, is left out: it needs TorchRL, which pip install -e '.[offline]' brings.")
         numbers = [self.seed] if self.quick else [FIRST_SEED + index for index in range(self.seeds)]
         seeds = [self._seed(number) for number in numbers]
         stages = [jobs(seed, ablations=not self.quick) for seed in seeds]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,8 +49,9 @@ class Recovery:
     calibration: Literal["episodes", "demonstrations"] = "episodes"
 
 
-CLONED = ("behaviour cloning", "DART", "DAgger")
-"""Policies without recovery."""
+OFFLINE = "IQL"
+CLONED = ("behaviour cloning", "DART", "DAgger", *([OFFLINE] if find_spec("torchrl") else []))
+"""Policies without recovery; offline reinforcement learning if TorchRL, an extra, is installed."""
 OURS = "recovery"
 METHODS = {
     OURS: Recovery(),
@@ -173,6 +175,7 @@ class Seed:
         import torch
 
         from agents.baselines.dagger import dagger
+        from agents.baselines.offline import OfflineLearner
         from agents.cloning import ClonedPolicy, Cloning
 
         torch.manual_seed(self.seed)
@@ -191,9 +194,9 @@ class Seed:
                 on_round=lambda done: show(done, rounds + 1, "rounds"),
             )
         else:
-            noisy = name == "DART"
+            noisy, learner = name == "DART", OfflineLearner if name == OFFLINE else Cloning
             data = self.demonstrate(self.demonstrations, noise=DART_NOISE) if noisy else self.load("demonstrations")
-            self._fit(name, Cloning(policy, data, self.scale), data.fingerprint, show)
+            self._fit(name, learner(policy, data, self.scale), data.fingerprint, show)
         policy.save(self.folder / name)
 
     def train_encoder(self, name: str, show: Show) -> None:

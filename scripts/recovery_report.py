@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from scripts.runs import read_json
 Figures = dict[str, dict[str, Any]]
 """Of every label the mean over seeds, its interval, and the value of each seed."""
 
-LINES = dict(zip([*CLONED, *METHODS], ("--", ":", "-.", "-", "-", ":", "-.", "--"), strict=True))
+LINES = dict(zip([*CLONED, *METHODS], itertools.cycle(["--", ":", "-.", "-"])))
 COLUMNS = {"clean_success": "Clean", "pushed_success": "Pushed", "harmed": "Harmed"}
 COLUMNS |= {"false_interventions": "False alarms"}
 CELLS = 40

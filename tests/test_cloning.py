@@ -140,3 +140,24 @@ def test_dagger_counts_its_labels():
     assert len(data) == 120
     assert rounds == [1, 2, 3]
     assert learned.predict(data.observations[:2])[0].shape == (2, 4)
+
+
+def test_offline_reinforcement_learning_imitates_what_it_is_shown(demonstrations):
+    pytest.importorskip("torchrl", reason="TorchRL is an extra")
+    from agents.baselines.offline import OfflineLearner
+
+    learned = policy().train()
+    before = Cloning(learned, demonstrations).loss(64, torch.Generator().manual_seed(0))[1]["displacement"]
+    learner = OfflineLearner(learned, demonstrations, scale=0.03)
+    assert float(learner._reward.max()) == 1.0 and int(learner._ends.sum()) == 8, "one end an episode"
+    fit(learner, learner.stages(), seed=0)
+    after = Cloning(learned, demonstrations).loss(64, torch.Generator().manual_seed(0))[1]["displacement"]
+    assert float(after) < 0.9 * float(before)
+
+
+def test_without_torchrl_it_says_what_to_install(demonstrations, monkeypatch):
+    from agents.baselines import offline
+
+    monkeypatch.setattr(offline, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[offline\]'"):
+        offline.OfflineLearner(policy(), demonstrations)

@@ -26,7 +26,9 @@ Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 ENCODERS = {
     "AgentObjectEncoder": "representations.agent_object:AgentObjectEncoder",
     "Autoencoder": "representations.baselines.autoencoder:Autoencoder",
+    "ClassPoseEncoder": "representations.class_pose:ClassPoseEncoder",
     "EquivariantEncoder": "representations.equivariant:EquivariantEncoder",
+    "StabilizerEncoder": "representations.stabilizers:StabilizerEncoder",
 }
 """Every encoder: its name and the class that makes it. A new encoder is one file and one line here."""
 

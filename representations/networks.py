@@ -71,6 +71,30 @@ class SpatialSoftmaxCNN(Backbone):
         return functional.relu(self.hidden(points))
 
 
+class StridedCNN(Backbone):
+    """Four convolutions that halve the resolution, then one hidden layer: what is seen, wherever it is.
+
+    Args:
+        shape: height, width and channels of the images, of at least 16 pixels a side.
+    """
+
+    features = 256
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        height, width, channels = shape
+        layers: list[nn.Module] = []
+        for out in (32, 64, 128, 128):
+            layers += [nn.Conv2d(channels, out, 4, stride=2, padding=1), nn.ReLU()]
+            channels, height, width = out, height // 2, width // 2
+        self.convolutions = nn.Sequential(*layers)
+        self.hidden = nn.Linear(channels * height * width, self.features)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.relu(self.hidden(self.convolutions(images).flatten(1)))
+
+
 class ResNet18(Backbone):
     """ResNet-18 with its stem for small images (a 3×3 convolution, no pooling), trained from scratch.
 
@@ -116,6 +140,7 @@ class _ResidualBlock(nn.Module):
 
 BACKBONES: dict[str, Callable[[tuple[int, int, int]], Backbone]] = {
     "spatial_softmax": SpatialSoftmaxCNN,
+    "strided": StridedCNN,
     "resnet18": ResNet18,
 }
 

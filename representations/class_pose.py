@@ -1,0 +1,55 @@
+"""The class–pose encoder: an invariant class times a group element.
+
+Marchetti, Tegnér, Varava, Kragic, *Equivariant representation learning via class-pose decomposition*, AISTATS 2023
+(arXiv:2207.03116). Where the group acts freely, a pose is one element: the encoder of `representations.stabilizers`
+with a set of one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from envs.transitions import Transitions
+from representations.stabilizers import StabilizerEncoder, StabilizerLearner
+
+
+class ClassPoseEncoder(StabilizerEncoder):
+    """An invariant class on the unit sphere, and a pose.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts freely, as `envs.groups.group_from_name` reads it.
+        backbone: a name in `representations.networks.BACKBONES`.
+        class_dim: coordinates of the class.
+
+    Latents: ``class`` ``(B, class_dim)``, of length 1, and ``pose`` ``(B, group.dim)``.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18", class_dim: int = 8) -> None:
+        super().__init__(shape, group, backbone, elements=1, class_dim=class_dim)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        return {name: value for name, value in super().hyperparameters.items() if name != "elements"}
+
+    def latents(self, images: Tensor) -> dict[str, Tensor]:
+        latents = super().latents(images)
+        return {"class": latents["class"], "pose": latents["poses"][:, 0]}
+
+    def poses(self, latents: dict[str, Tensor]) -> Tensor:
+        return latents["pose"][:, None]
+
+
+class ClassPoseLearner(StabilizerLearner):
+    """Trains a `ClassPoseEncoder`; a set of one has nothing to gather.
+
+    Args:
+        encoder: what to train.
+        transitions: frames and displacements; their truths are not read.
+        scale: factor on the number of updates.
+    """
+
+    def __init__(self, encoder: ClassPoseEncoder, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__(encoder, transitions, scale, gather=0.0, temperature=0.8)

@@ -1,0 +1,174 @@
+"""Encoders of objects with symmetries: an invariant class, and the set of group elements that are the pose.
+
+Pérez Rey, Marchetti, Kragic, Jarnikov, Holenderski, *Equivariant representation learning in the presence of
+stabilizers*, ECML PKDD 2023 (arXiv:2301.05231). Where ``g·x = x`` for other ``g`` than the identity, those form the
+stabilizer of ``x``, and the pose of ``x`` is a coset of it. The encoder gives a class ``φ_E`` and ``N`` elements
+``φ_1 … φ_N`` that estimate the coset; with ``N = 1`` it is the class–pose encoder of `representations.class_pose`.
+
+    L = E Σ_i min_j d(φ_i(y), g·φ_j(x)) + λ E mean_ij d(φ_i(y), φ_j(y)) + InfoNCE(φ_E),    y = g·x
+
+The second term draws surplus elements together, so that as many remain distinct as the stabilizer has.
+
+Deviation from the paper, and why
+---------------------------------
+* **λ is annealed**, from twenty times its value. While the encoder does not see the pose yet, the set that errs least
+  is spread evenly over the group; it stays so, for evenly spread sets are moved onto themselves by many elements, and
+  the second term has no gradient there: every object seemed to have N symmetries. A set that starts as one element
+  splits only where one cannot follow the object.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envs.groups import Group, group_from_name
+from envs.transitions import Transitions
+from representations.encoder import Encoder, as_tensor, to_images
+from representations.networks import make_backbone
+from representations.training import Stage
+
+ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
+"""Factors on λ, one after another, each for a fifth of the training."""
+
+
+class StabilizerEncoder(Encoder):
+    """An invariant class on the unit sphere, and a set of poses.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts, as `envs.groups.group_from_name` reads it.
+        backbone: a name in `representations.networks.BACKBONES`.
+        elements: ``N``, size of the set: at least the order of the largest stabilizer that is to be found.
+        class_dim: coordinates of the class.
+
+    Latents: ``class`` ``(B, class_dim)``, of length 1, and ``poses`` ``(B, N, group.dim)``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        group: str,
+        backbone: str = "resnet18",
+        elements: int = 10,
+        class_dim: int = 8,
+    ) -> None:
+        super().__init__(shape, group)
+        self.backbone, self.elements, self.class_dim = backbone, elements, class_dim
+        self.acting: Group = group_from_name(group)
+        self.trunk = make_backbone(backbone, self.shape)
+        self.class_head = nn.Linear(self.trunk.features, class_dim)
+        self.pose_head = nn.Linear(self.trunk.features, elements * self.acting.raw_dim)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        return {
+            "shape": list(self.shape),
+            "group": self.group,
+            "backbone": self.backbone,
+            "elements": self.elements,
+            "class_dim": self.class_dim,
+        }
+
+    @property
+    def latent_dim(self) -> int:
+        return self.class_dim + self.elements * self.acting.dim
+
+    def latents(self, images: Tensor) -> dict[str, Tensor]:
+        features = self.trunk(images)
+        raw = self.pose_head(features).unflatten(1, (self.elements, self.acting.raw_dim))
+        return {
+            "class": functional.normalize(self.class_head(features), dim=1),
+            "poses": self.acting.project(raw),
+        }
+
+    def poses(self, latents: dict[str, Tensor]) -> Tensor:
+        """The set of poses among the latents, ``(B, N, group.dim)``."""
+        return latents["poses"]
+
+
+class StabilizerLearner(nn.Module):
+    """Trains a `StabilizerEncoder` on transitions ``(x, g, y = g·x)``.
+
+    Args:
+        encoder: what to train.
+        transitions: frames and displacements; their truths are not read.
+        scale: factor on the number of updates.
+        gather: λ, the weight with which elements of a set are drawn together.
+        temperature: τ of the contrastive loss of the class.
+
+    Raises:
+        ValueError: the transitions' group or frames are not the encoder's.
+    """
+
+    def __init__(
+        self,
+        encoder: StabilizerEncoder,
+        transitions: Transitions,
+        scale: float = 1.0,
+        gather: float = 1.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        encoder.require_fitting(transitions)
+        self.encoder = encoder
+        self._scale, self._gather, self._temperature = scale, gather, temperature
+        device = next(encoder.parameters()).device
+        self._frames = as_tensor(transitions.frames).to(device)
+        self._start, self._end = as_tensor(transitions.start).to(device), as_tensor(transitions.end).to(device)
+        self._displacement = as_tensor(transitions.displacement).to(device)
+
+    def stages(self) -> list[Stage]:
+        """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""
+        factors = ANNEALING if self._gather > 0 and self.encoder.elements > 1 else (1.0,)
+        steps = max(1, round(self._scale * 6000 / len(factors)))
+        return [self._stage(factor, steps) for factor in factors]
+
+    def _stage(self, factor: float, steps: int) -> Stage:
+        def loss(generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.loss(64, generator, factor)
+
+        return Stage(f"equivariance, λ × {factor:g}", steps, loss, list(self.encoder.parameters()), 64, 1e-3)
+
+    def loss(self, size: int, generator: torch.Generator, factor: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """Poses that follow the action, sets that gather, and classes that stay and differ from others'.
+
+        Args:
+            size: of the batch.
+            generator: draws it.
+            factor: on λ.
+        """
+        chosen = torch.randint(len(self._start), (size,), generator=generator).to(self._start.device)
+        images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
+        latents = self.encoder.latents(images)
+        class_x, class_y = torch.split(latents["class"], size)
+        x, y = torch.split(self.encoder.poses(latents), size)
+        group = self.encoder.acting
+        moved = group.compose(self._displacement[chosen, None], x)
+        pose = chamfer(group, y, moved).mean()
+        gathered = pairwise(group, y, y).mean()
+        contrast = info_nce(class_x, class_y, self._temperature)
+        parts = {"pose": pose.detach(), "gathered": gathered.detach(), "contrast": contrast.detach()}
+        return pose + factor * self._gather * gathered + contrast, parts
+
+
+def pairwise(group: Group, a: Tensor, b: Tensor) -> Tensor:
+    """``d(a_i, b_j)²`` of two sets each, ``(B, N, M)``."""
+    return group.squared_distance(a[:, :, None], b[:, None])
+
+
+def chamfer(group: Group, a: Tensor, b: Tensor) -> Tensor:
+    """One-sided Chamfer distance ``Σ_i min_j d(a_i, b_j)²``, ``(B,)``."""
+    return pairwise(group, a, b).amin(2).sum(1)
+
+
+def info_nce(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """``E[−⟨x, y⟩ / τ + log Σ_x' exp(⟨x, x'⟩ / τ)]`` of unit vectors ``(B, k)``: alignment, and spread over the batch.
+
+    van den Oord et al., *Representation learning with contrastive predictive coding*, 2018 (arXiv:1807.03748).
+    """
+    alignment = -(x * y).sum(1) / temperature
+    return (alignment + (x @ x.T / temperature).logsumexp(1)).mean()

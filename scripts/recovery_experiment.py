@@ -437,8 +437,8 @@ def jobs(seed: Seed, *, ablations: bool) -> list[list[SeedJob]]:
         + [job("train_encoder", seed.folder / name, name) for name in ENCODERS],
         [played(name, False) for name in names],
         [job("measure", seed.folder / "measures.json")],
-        [played(name, False) for name in ABLATIONS] if ablations else [],
         [played(name, True) for name in names],
+        [played(name, False) for name in ABLATIONS] if ablations else [],
     ]
 
 

@@ -188,8 +188,8 @@ def test_messages_for_what_is_missing():
         collect(Named(), transitions=5, seed=0)
     with pytest.raises(ValueError, match=r"declares no group; say which one acts, for example group='R2'"):
         collect(Dot(), transitions=5, seed=0, displacement=moved)
-    with pytest.raises(GroupError, match="unknown group 'SE2'"):
-        collect(Dot(), transitions=5, seed=0, displacement=moved, group="SE2")
+    with pytest.raises(GroupError, match="unknown group 'SU2'"):
+        collect(Dot(), transitions=5, seed=0, displacement=moved, group="SU2")
     with pytest.raises(GroupError, match=r"displacement must have shape \(\.\.\., 3\).* R3, got \(2,\)"):
         collect(Dot(), transitions=5, seed=0, displacement=moved, group="R3")
     with pytest.raises(ValueError, match="must observe uint8 RGB frames or be made with render_mode='rgb_array'"):

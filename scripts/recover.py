@@ -33,6 +33,8 @@ class Recover(Command):
     """Metres a step by which the arm is dragged, 35 steps long in a random direction, before it idles for 10."""
     onset: int = 1
     """Steps before the drag begins."""
+    sweep: bool = True
+    """Sweep over magnitudes and onsets as well and, unless it is quick, ablate: three times the work."""
     seeds: int = 5
     """How many seeds the full experiment has, from 100 on."""
     out: Path = Path("runs/recover")
@@ -42,10 +44,11 @@ class Recover(Command):
 
     def run(self) -> dict[str, Any]:
         if OFFLINE not in CLONED:
-            console.print("IQL, a baseline, is left out: it needs TorchRL, which pip install -e '.[offline]' brings.")
+            missing = "IQL, a baseline, is left out: it needs TorchRL, which pip install -e '.[offline]' brings."
+            console.print(missing, markup=False)
         numbers = [self.seed] if self.quick else [FIRST_SEED + index for index in range(self.seeds)]
         seeds = [self._seed(number) for number in numbers]
-        stages = [jobs(seed, ablations=not self.quick) for seed in seeds]
+        stages = [jobs(seed, sweep=self.sweep, ablations=self.sweep and not self.quick) for seed in seeds]
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
         result = over_seeds([measured(seed) for seed in seeds], numbers)
@@ -113,7 +116,8 @@ def measured(seed: Seed) -> dict[str, Any]:
             f"{name}: harmed": (clean & ~outcomes["clean/success"]).mean(),
             f"{name}: false_interventions": _mean(outcomes["clean/triggered"][clean]),
         }
-    for name in [*CLONED, *METHODS]:
+    swept = [name for name in [*CLONED, *METHODS] if seed.trials_file(name, sweep=True).exists()]
+    for name in swept if len(swept) == len(CLONED) + len(METHODS) else []:
         cells = _sweep(seed, name, base["clean/length"])
         result |= {f"{name}: sweep_mean": np.mean(list(cells.values()))}
         result |= {f"{name}: {label}": value for label, value in cells.items()}

@@ -419,7 +419,7 @@ class SeedJob:
         getattr(self.seed, self.method)(*self.arguments, show)
 
 
-def jobs(seed: Seed, *, ablations: bool) -> list[list[SeedJob]]:
+def jobs(seed: Seed, *, sweep: bool, ablations: bool) -> list[list[SeedJob]]:
     """All that a seed is to make, in stages that build on those before."""
     names = [*CLONED, *METHODS]
 
@@ -437,7 +437,7 @@ def jobs(seed: Seed, *, ablations: bool) -> list[list[SeedJob]]:
         + [job("train_encoder", seed.folder / name, name) for name in ENCODERS],
         [played(name, False) for name in names],
         [job("measure", seed.folder / "measures.json")],
-        [played(name, True) for name in names],
+        [played(name, True) for name in names] if sweep else [],
         [played(name, False) for name in ABLATIONS] if ablations else [],
     ]
 

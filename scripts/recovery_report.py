@@ -35,7 +35,7 @@ def write_recovery_report(folder: Path, result: dict[str, Any], seeds: list[Seed
     threshold = float(read_json(seed.folder / "densities" / OURS / "trigger.json")["threshold"])
     write_film(folder / "film.mp4", seed, episodes, threshold)
     sections = [_headline(figures), *_film(folder), *_density(seed, episodes[0], threshold), _methods(figures)]
-    sections += [_sweep(figures, seed), *_ablation(figures), _settings(result, seed)]
+    sections += [*_sweep(figures, seed), *_ablation(figures), _settings(result, seed)]
     title = f"equiact · recovery · {seed.task}"
     return write_page(
         folder / "report.html", title, "Policies that find their way back when something pushes them", sections
@@ -86,8 +86,12 @@ def _methods(figures: Figures) -> str:
     lead = (
         "All on the same episodes and pushes. Harmed: succeeds with the bare cloned policy when clean, fails with this."
     )
-    head = {"sweep_mean": "Mean of the sweep"}
-    return section("Against others", lead, _compared(figures, [*CLONED, *METHODS], COLUMNS | head))
+    more = {"sweep_mean": "Mean of the sweep"} if _swept(figures) else {}
+    return section("Against others", lead, _compared(figures, [*CLONED, *METHODS], COLUMNS | more))
+
+
+def _swept(figures: Figures) -> bool:
+    return f"{OURS}: sweep_mean" in figures
 
 
 def _compared(figures: Figures, names: Iterable[str], columns: dict[str, str]) -> str:
@@ -98,12 +102,14 @@ def _compared(figures: Figures, names: Iterable[str], columns: dict[str, str]) -
     return table(["", *columns.values()], rows)
 
 
-def _sweep(figures: Figures, seed: Seed) -> str:
+def _sweep(figures: Figures, seed: Seed) -> Iterator[str]:
+    if not _swept(figures):
+        return
     lead = "Success against the metres a step by which the arm is dragged, for pushes that begin at different steps."
     alt = "Success against magnitude, a line for each method; " + "; ".join(
         f"{name} {100 * figures[f'{name}: sweep_mean']['mean']:.0f} % in the mean" for name in LINES
     )
-    return section("How hard a push it stands", lead, picture(lambda f: _draw_sweep(f, figures, seed), 4.4, alt))
+    yield section("How hard a push it stands", lead, picture(lambda f: _draw_sweep(f, figures, seed), 4.4, alt))
 
 
 def _ablation(figures: Figures) -> Iterator[str]:

@@ -29,7 +29,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
         patch.setattr("agents.recovery.calibrate", lambda *series: Trigger(0.0, 1.0, 0.03, 10.0))
         patch.setattr("scripts.recovery_experiment.CALIBRATION_EPISODES", 2)
         patch.setattr("envs.tabletop.Tabletop.episode_steps", 60)
-        for stage in jobs(made, ablations=True):
+        for stage in jobs(made, sweep=True, ablations=True):
             for job in stage:
                 if job.arguments[:1] == () or job.arguments[0] not in set(ABLATIONS) - {ABLATED}:
                     job.run(lambda *args, **options: None)
@@ -39,7 +39,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
 
 
 def test_titles_tell_the_jobs_apart(seed: Seed) -> None:
-    titles = [job.title for stage in jobs(seed, ablations=True) for job in stage]
+    titles = [job.title for stage in jobs(seed, sweep=True, ablations=True) for job in stage]
     assert len(titles) == len(set(titles))
 
 
@@ -69,6 +69,13 @@ def test_the_report_shows_it(seed: Seed, tmp_path: Path) -> None:
     for name in [*CLONED, *METHODS, ABLATED]:
         assert name[1:] in page
     assert "http://" not in page and "https://" not in page
+
+
+def test_without_a_sweep_the_report_leaves_it_out(seed: Seed, tmp_path: Path) -> None:
+    result = over_seeds([measured(seed)], [seed.seed])
+    result["figures"] = {label: value for label, value in result["figures"].items() if "sweep" not in label}
+    page = write_recovery_report(tmp_path, result, [seed]).read_text()
+    assert "How hard a push" not in page and "Against others" in page
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:

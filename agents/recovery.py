@@ -177,12 +177,15 @@ class _Memory:
 
 @dataclass(frozen=True)
 class _Sight:
-    """What is seen in one step: where each agent is, how dense it is there, what moved it, and since when it stays."""
+    """What is seen in one step: where each agent is, how dense it is there, what moved it, and since when it stays.
+
+    ``context`` is what the density is conditioned on.
+    """
 
     latent: NDArray[np.float32]
     log_density: NDArray[np.float32]
     blend: NDArray[np.float32]
-    gradient: NDArray[np.float32]
+    context: Tensor | None
     innovation: NDArray[np.float32]
     dwell: NDArray[np.int64]
 
@@ -278,20 +281,21 @@ class RecoveryPolicy:
     def _look(self, latent: NDArray[np.float32], memory: _Memory) -> _Sight:
         """How dense it is where the agent is, what moved it there, and since when it stays."""
         context = self._density.context_of(torch.from_numpy(memory.scene), memory.commands)
-        log_density, gradient = (value.numpy() for value in self._density.score(as_tensor(latent), context))
+        with torch.no_grad():
+            log_density = self._density.log_prob(as_tensor(latent), context).numpy()
         stays = np.linalg.norm(latent - memory.anchor, axis=1) <= self._length
         return _Sight(
             latent=latent,
             log_density=log_density,
             blend=self._trigger.blend(torch.from_numpy(log_density)).numpy(),
-            gradient=gradient,
+            context=context,
             innovation=np.linalg.norm(latent - memory.expected, axis=1),
             dwell=np.where(stays & ~memory.returning, memory.dwell + 1, 0),
         )
 
     def _climb(self, observation: Observations, sight: _Sight, memory: _Memory) -> _Decision:
         """The paper's: blend the base with a step along the gradient."""
-        uphill, lost = _uphill(sight)
+        uphill, lost = self._uphill(sight)
         return np.where(lost, 1.0, sight.blend), uphill, lost, memory
 
     def _return(self, observation: Observations, sight: _Sight, memory: _Memory) -> _Decision:
@@ -309,8 +313,9 @@ class RecoveryPolicy:
         if anew.any():
             scene[anew] = self._density.scene_of(observation[anew]).numpy()
         sure = (sight.blend >= SURE) & ~alarm & ~memory.returning
-        uphill, lost = _uphill(sight)
-        climbs = sparse & np.isnan(memory.home).any(1) & ~lost
+        climbs = sparse & np.isnan(memory.home).any(1)
+        uphill, lost = self._uphill(sight) if climbs.any() else (np.zeros_like(back), ~np.isfinite(sight.log_density))
+        climbs &= ~lost
         memory = replace(
             memory,
             scene=scene,
@@ -322,6 +327,14 @@ class RecoveryPolicy:
         )
         weight = np.where(returning | climbs, 0.0, 1.0)
         return weight, np.where(returning[:, None], back, uphill), lost & ~returning, memory
+
+    def _uphill(self, sight: _Sight) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Unit vectors along the gradient, and where there is none."""
+        _, slope = self._density.score(as_tensor(sight.latent), sight.context)
+        gradient = slope.numpy()
+        length = np.linalg.norm(gradient, axis=1)
+        lost = ~np.isfinite(length) | (length < 1e-12) | ~np.isfinite(sight.log_density)
+        return np.where(lost[:, None], 0.0, gradient / np.where(lost, 1.0, length)[:, None]), lost
 
     def _carried(
         self, action: NDArray[Any], weight: NDArray[np.float32], direction: NDArray[Any], observation: Observations
@@ -393,10 +406,3 @@ class RecoveryPolicy:
                 f"the encoder gives {latent.shape}"
             )
         return latent
-
-
-def _uphill(sight: _Sight) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Unit vectors along the gradient, and where there is none."""
-    length = np.linalg.norm(sight.gradient, axis=1)
-    lost = ~np.isfinite(length) | (length < 1e-12) | ~np.isfinite(sight.log_density)
-    return np.where(lost[:, None], 0.0, sight.gradient / np.where(lost, 1.0, length)[:, None]), lost

@@ -41,7 +41,7 @@ body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 sy
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 } h2 { font-size: 1.2rem; margin: 0 0 .35rem }
 p { margin: 0 0 1rem; color: var(--soft) } section { margin-top: 1.25rem; padding: 1.3rem 1.5rem }
 section, .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: 12px }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem; margin: 1.5rem 0 0 }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1rem; margin: 1.5rem 0 0 }
 .tiles div { border-top: 4px solid var(--mark); padding: 1rem 1.2rem } dt { font-weight: 600 }
 dd { margin: 0; color: var(--soft); line-height: 1.4 } .big { font-size: 2rem; font-weight: 700; color: var(--ink) }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -61,6 +62,8 @@ class Recover(Command):
         if not self.quick:
             write_json(self.results / f"recovery_{self.task}.json", result)
         page = write_recovery_report(folder, result, seeds)
+        if not self.quick:
+            shutil.copyfile(folder / "film.png", self.results / f"recovery_{self.task}.png")
         console.print(f"\nEverything is in [bold]{folder}[/bold]; open [bold]{page}[/bold]")
         return summary
 

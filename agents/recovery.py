@@ -131,7 +131,8 @@ class Report:
     """What a step of `RecoveryPolicy` did, one entry an episode of the batch.
 
     Attributes:
-        log_density: of where the agent is.
+        latent: where the agent is.
+        log_density: there.
         blend: weight of the base policy.
         innovation: distance between where the agent is and where the last action should have brought it.
         dwell: steps that the agent has been within one step's length of the same place.
@@ -139,6 +140,7 @@ class Report:
         fault: where the base policy returned something that is not finite, or density gave no direction.
     """
 
+    latent: NDArray[np.float32]
     log_density: NDArray[np.float32]
     blend: NDArray[np.float32]
     innovation: NDArray[np.float32]
@@ -267,8 +269,9 @@ class RecoveryPolicy:
         end = action.shape[1] - self._commands
         holds = ~finite | (weight < 0.5) & (not self._climbs)
         action[holds, end:] = memory.commands[holds]
-        self.report = Report(sight.log_density, weight, sight.innovation, sight.dwell, direction, lost | ~finite)
-        self.faults += int((lost | ~finite).sum())
+        fault = lost | ~finite
+        self.report = Report(latent, sight.log_density, weight, sight.innovation, sight.dwell, direction, fault)
+        self.faults += int(fault.sum())
         return action, replace(
             memory,
             commands=action[:, end:].copy(),

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from agents.evaluation import wilson_interval
 from agents.recovery import Policy, RecoveryPolicy
 from envs.perturbation import Perturbation, PerturbationError, Pushed
 from envs.simulator import Float
@@ -32,7 +31,7 @@ class Trial:
         recovery_steps: ``(N,)`` steps from the end of the push until the base had more weight again; NaN if recovery
             never acted, infinity if it never ended.
         faults: steps in which the base policy returned something that is not finite.
-        trace: what `RecoveryPolicy` reported and where the agent was, ``(T, N, …)``.
+        trace: which episodes were running, and what `RecoveryPolicy` reported, ``(T, N, …)``.
     """
 
     success: NDArray[np.bool_]
@@ -83,15 +82,16 @@ def run(
     faults = getattr(policy, "faults", 0)
     while running.any():
         acting = np.flatnonzero(running)
-        frames[acting] = world.render(acting)
         action, state = policy.predict(frames, state, begins)
         begins = np.zeros(count, bool)
-        _trace(trace, world, policy, running)
+        _trace(trace, policy, running)
         action = np.asarray(action, float)
         outcome = world.step(action if pushed is None else pushed(action), acting)
         length += running
         success |= running & outcome.info["success"]
         running &= ~(outcome.terminated | outcome.truncated)
+        if running.any():
+            frames[running] = world.render(np.flatnonzero(running))
         step += 1
         on_step(step)
     receipt = np.zeros(count) if pushed is None else pushed.receipt
@@ -107,12 +107,10 @@ def run(
     return Trial(success, length, receipt, triggered, recovery, getattr(policy, "faults", 0) - faults, stacked)
 
 
-def _trace(trace: dict[str, list[NDArray[Any]]], world: World, policy: Policy, running: NDArray[np.bool_]) -> None:
-    trace.setdefault("agent", []).append(world.agent_pose())
-    trace.setdefault("object", []).append(world.object_pose())
+def _trace(trace: dict[str, list[NDArray[Any]]], policy: Policy, running: NDArray[np.bool_]) -> None:
     trace.setdefault("running", []).append(running.copy())
     if isinstance(policy, RecoveryPolicy) and policy.report is not None:
-        for name in ("log_density", "blend", "innovation", "dwell", "direction"):
+        for name in ("latent", "log_density", "blend", "innovation", "dwell"):
             trace.setdefault(name, []).append(getattr(policy.report, name))
 
 
@@ -127,11 +125,6 @@ def _interventions(trace: dict[str, NDArray[Any]], end: int) -> tuple[NDArray[np
     last = len(recovering) - recovering[::-1].argmax(0)
     steps = np.where(triggered, np.where(last >= running.sum(0), np.inf, last - end), np.nan)
     return triggered, steps
-
-
-def rate(successes: NDArray[np.bool_]) -> dict[str, Any]:
-    """A rate with its 95 % Wilson interval, as JSON types."""
-    return {"rate": float(successes.mean()), "interval": list(wilson_interval(int(successes.sum()), len(successes)))}
 
 
 def mcnemar(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:

@@ -19,7 +19,7 @@ class PerturbationError(ValueError):
 class Perturbation:
     """A drag of the arm, or a shove of the object, from one step of the episode to another, then a pause.
 
-    The published protocol (Reichlin et al., IROS 2022) is `published`: the arm is dragged for 35 steps, then idles 10.
+    The published protocol (Reichlin et al., IROS 2022) is the default: the arm is dragged for 35 steps, then idles 10.
 
     Attributes:
         magnitude: metres a step by which the arm is dragged; newtons with which the object is shoved.

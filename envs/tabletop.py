@@ -74,14 +74,10 @@ class Tabletop(World):
     def place(self, world: int, generator: np.random.Generator) -> None:
         hand = np.array(self.home) + generator.uniform(-0.02, 0.02, 3)
         object_, goal = self.arrange(generator)
-        turn = generator.uniform(0.0, np.pi / 2) if self.turned else 0.0
-        pose = [*object_, OBJECT_HEIGHT, np.cos(turn / 2), 0.0, 0.0, np.sin(turn / 2)]
+        pose = [*object_, OBJECT_HEIGHT, 1.0, 0.0, 0.0, 0.0]
         self.simulator.field("qpos")[world] = [*hand[_HAND], OPENING, OPENING, *pose]
         self.simulator.field("ctrl")[world] = [*hand[_HAND], OPENING, OPENING]
         self.simulator.field("mocap_pos")[world] = [*goal, 0.0]
-
-    turned: ClassVar[bool] = False
-    """Whether the object starts turned about the vertical."""
 
     @abstractmethod
     def arrange(self, generator: np.random.Generator) -> tuple[Float, Float]:

@@ -77,18 +77,16 @@ def play_again(seed: Seed, episodes: Sequence[int]) -> list[list[Take]]:
         trial = run(world, initial, policy, push, seed=seed.seed, on_step=keep)
         world.restore(initial)
         every = np.stack([world.simulator.save(), *states])
-        parts.append([_take(seed, name, trial, index, every[:, index]) for index in episodes])
+        parts.append([_take(name, trial, index, every[:, index]) for index in episodes])
     return [list(takes) for takes in zip(*parts, strict=True)]
 
 
-def _take(seed: Seed, name: str, trial: Trial, index: int, states: Float) -> Take:
-    from representations.encoder import Encoder
-
+def _take(name: str, trial: Trial, index: int, states: Float) -> Take:
     length = int(trial.length[index])
     return Take(
         name,
         states[:length],
-        np.asarray(Encoder.load(seed.folder / "equivariant").encode(drawn(seed, states[:length]))["agent"]),
+        trial.episode("latent", index),
         trial.episode("log_density", index),
         trial.episode("blend", index) < 0.5,
         bool(trial.success[index]),

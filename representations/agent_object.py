@@ -105,15 +105,6 @@ class AgentObjectEncoder(Encoder):
         self.register_buffer("contact_threshold", torch.ones(()))
 
     @property
-    def hyperparameters(self) -> dict[str, Any]:
-        return {
-            "shape": list(self.shape),
-            "group": self.group,
-            "backbone": self.backbone,
-            "elongated": self.elongated,
-        }
-
-    @property
     def latent_dim(self) -> int:
         return 2 * self.dim + 2 * self.elongated
 

@@ -7,8 +7,6 @@ with a set of one.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from envs.transitions import Transitions
@@ -29,10 +27,6 @@ class ClassPoseEncoder(StabilizerEncoder):
 
     def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18", class_dim: int = 8) -> None:
         super().__init__(shape, group, backbone, elements=1, class_dim=class_dim)
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        return {name: value for name, value in super().hyperparameters.items() if name != "elements"}
 
     def latents(self, images: Tensor) -> dict[str, Tensor]:
         latents = super().latents(images)

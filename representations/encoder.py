@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
 import warnings
 from abc import ABC, abstractmethod
@@ -65,9 +66,10 @@ class Encoder(nn.Module, ABC):
         self.metrics: dict[str, float] = {}
 
     @property
-    @abstractmethod
     def hyperparameters(self) -> dict[str, Any]:
-        """Keyword arguments that make an encoder of the same architecture."""
+        """Keyword arguments that make an encoder of the same architecture: attributes of the constructor's names."""
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @abstractmethod
     def latents(self, images: Tensor) -> dict[str, Tensor]:

@@ -13,8 +13,6 @@ Deviations from the paper, and why
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,10 +45,6 @@ class EquivariantEncoder(Encoder):
         self.head = nn.Linear(self.trunk.features, self.dim)
         self.unit: Tensor
         self.register_buffer("unit", torch.ones(()))
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        return {"shape": list(self.shape), "group": self.group, "backbone": self.backbone}
 
     @property
     def latent_dim(self) -> int:

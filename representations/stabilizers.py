@@ -19,8 +19,6 @@ Deviation from the paper, and why
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,16 +60,6 @@ class StabilizerEncoder(Encoder):
         self.trunk = make_backbone(backbone, self.shape)
         self.class_head = nn.Linear(self.trunk.features, class_dim)
         self.pose_head = nn.Linear(self.trunk.features, elements * self.acting.raw_dim)
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        return {
-            "shape": list(self.shape),
-            "group": self.group,
-            "backbone": self.backbone,
-            "elements": self.elements,
-            "class_dim": self.class_dim,
-        }
 
     @property
     def latent_dim(self) -> int:

@@ -229,7 +229,7 @@ class Seed:
 
     def policy(self, name: str, show: Show) -> Policy:
         """A policy to be tried."""
-        return self.base if name == CLONED[0] else self.cloned(name) if name in CLONED else self.recovery(name, show)
+        return self.cloned(name) if name in CLONED else self.recovery(name, show)
 
     def cloned(self, name: str) -> ClonedPolicy:
         """A trained policy without recovery."""

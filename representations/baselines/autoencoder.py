@@ -6,8 +6,6 @@ The plain one minimises ``E‖o − D(E(o))‖²``; the variational one adds ``�
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,15 +40,6 @@ class Autoencoder(Encoder):
         self.dim = int(group[1:])
         self.trunk = make_backbone(backbone, self.shape)
         self.head = nn.Linear(self.trunk.features, 2 * self.dim)
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        return {
-            "shape": list(self.shape),
-            "group": self.group,
-            "backbone": self.backbone,
-            "variational": self.variational,
-        }
 
     @property
     def latent_dim(self) -> int:

@@ -99,3 +99,21 @@ def test_a_scene_says_where(family):
     assert float((right > wrong).float().mean()) > 0.95
     with pytest.raises(DensityError, match="no family of densities 'spline'"):
         SceneDensity((16, 16, 3), 2, 1, "spline")
+
+
+@families
+def test_a_density_comes_back_as_it_was_saved(family, tmp_path):
+    generator = np.random.default_rng(0)
+    episode, commands = (np.arange(60) // 20).astype(np.int64), np.ones((60, 1))
+    first = generator.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    z = torch.from_numpy(generator.normal(size=(60, 2))).float()
+    density = SceneDensity((16, 16, 3), 2, 1, family)
+    density.fit_scenes(z, first, episode, commands, steps=5)
+    density.eval().save(tmp_path / "density")
+    loaded = SceneDensity.load(tmp_path / "density")
+    for one, other in zip(
+        density.score(z, density.context_of(density.scene_of(first)[episode], commands)),
+        loaded.score(z, loaded.context_of(loaded.scene_of(first)[episode], commands)),
+        strict=True,
+    ):
+        assert torch.equal(one, other)

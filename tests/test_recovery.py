@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents.recovery import RecoveryPolicy, Trigger, calibrate
-from representations.density import KernelDensity, MixtureDensity
+from representations.density import KernelDensity
 
 STEP = 0.1
 TRIGGER = Trigger(threshold=-2.0, temperature=0.3, innovation=0.15)
@@ -191,4 +191,3 @@ def test_calibration_needs_enough_episodes():
 def test_an_encoder_of_another_dimension_is_refused():
     with pytest.raises(ValueError, match=r"latents \(B, 2\) were expected.*\(1, 3\)"):
         recovery().predict(np.zeros((1, 3), np.float32))
-    assert MixtureDensity(3).dim == 3

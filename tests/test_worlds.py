@@ -467,3 +467,23 @@ def test_what_was_saved_is_returned_to(name):
         assert_same_info(outcome.info, expected.info)
         np.testing.assert_array_equal(outcome.truncated, expected.truncated)
     np.testing.assert_array_equal(world.render(), frames)
+
+
+@pytest.mark.parametrize("name", sorted(WORLDS))
+def test_where_nobody_acts_time_stands_still(name):
+    world = world_class(name)(3, device="cpu", max_episode_steps=2)
+    world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
+    before = world.simulator.save()
+    outcomes = [world.step(np.tile(world.action_space.high, (3, 1)), np.array([0, 2])) for _ in range(2)]
+    assert (np.abs(world.agent_pose() - start_of(world, before)).max(1) > 1e-3).tolist() == [True, False, True]
+    np.testing.assert_array_equal(world.object_pose()[1], outcomes[0].info["object_pose"][1])
+    assert outcomes[1].truncated.tolist() == [True, False, True]
+
+
+def start_of(world, state):
+    """Poses of the agents in a saved state; the world stays as it is."""
+    now = world.save()
+    world.simulator.restore(state)
+    poses = world.agent_pose()
+    world.restore(now)
+    return poses

@@ -54,13 +54,18 @@ class Density(nn.Module, ABC):
         context = z.new_zeros(len(z), 0) if context is None else context
         return self.standardised_log_prob((z - self.mean) / self.spread, context) - self.dim * self.spread.log()
 
+    def far_log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """What `score` climbs, ``(B,)``: the log density itself, unless that has a poor gradient far from the data."""
+        return self.log_prob(z, context)
+
     def score(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``log ρ(z | c)``, ``(B,)``, and its gradient in ``z``, ``(B, dim)``."""
+        """``log ρ(z | c)``, ``(B,)``, and the way up from ``z``, the gradient of `far_log_prob`, ``(B, dim)``."""
+        with torch.no_grad():
+            value = self.log_prob(z, context)
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            value = self.log_prob(z, context)
-            (gradient,) = torch.autograd.grad(value.sum(), z)
-        return value.detach(), gradient
+            (gradient,) = torch.autograd.grad(self.far_log_prob(z, context).sum(), z)
+        return value, gradient
 
     def scene_of(self, first: np.ndarray[Any, Any]) -> Tensor:
         """What is to be known of the first observations of episodes, ``(B, k)``; nothing here."""
@@ -117,10 +122,17 @@ class MixtureDensity(Density):
     Unlike the paper's they are round, and no narrower than a fraction of the data's spread. Far from the data a
     diagonal Gaussian's gradient points along its narrowest axis rather than home, and its widest axis makes far places
     dense.
+
+    Its gradient is that of the mixture convolved with a Gaussian, ``Σ_k w_k N(z; μ_k, (σ_k² + blur²) I)``: ten cm away
+    the sharp mixture follows whichever component is widest, the blurred one the nearest. Trigger and likelihood are of
+    the sharp one. (Annealed Langevin dynamics climbs blurred densities for the same reason: Song & Ermon, NeurIPS
+    2019.)
     """
 
     covariance = "spherical"
     least_variance = 0.03
+    blur = 0.8
+    """Standard deviation of what it is convolved with, in units of the data's spread."""
 
     def __init__(self, dim: int, context: int = 0, components: int = 10) -> None:
         super().__init__(dim, context)
@@ -133,12 +145,20 @@ class MixtureDensity(Density):
         value: Tensor = self.mixture(context if self.context else None).log_prob(z)
         return value
 
+    def far_log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        mixture = self.mixture(context if self.context else None)
+        sharp = mixture.base.base_dist
+        wider = zuko.distributions.DiagNormal(sharp.loc, (sharp.scale.square() + self.blur**2).sqrt())
+        value: Tensor = zuko.distributions.Mixture(wider, mixture.logits).log_prob((z - self.mean) / self.spread)
+        return value - self.dim * self.spread.log()
+
 
 class DiagonalMixtureDensity(MixtureDensity):
-    """The paper's mixture: its Gaussians are diagonal, and as narrow as they like."""
+    """The paper's mixture: its Gaussians are diagonal, as narrow as they like, and not blurred."""
 
     covariance = "diagonal"
     least_variance = 1e-4
+    blur = 0.0
 
 
 class FlowDensity(Density):
@@ -234,6 +254,9 @@ class SceneDensity(Density):
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return self.density.log_prob(z, context)
+
+    def far_log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.density.far_log_prob(z, context)
 
     def standardised_log_prob(self, z: Tensor, context: Tensor) -> Tensor:
         return self.density.standardised_log_prob(z, context)

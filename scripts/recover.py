@@ -113,11 +113,12 @@ def measured(seed: Seed) -> dict[str, Any]:
         "recovery_steps_median": np.median(np.minimum(steps, left)) if len(steps) else 0.0,
     }
     for name, outcomes in played.items():
+        same = clean[: len(outcomes["clean/success"])]
         result |= {
             f"{name}: clean_success": outcomes["clean/success"].mean(),
             f"{name}: pushed_success": outcomes["pushed/success"].mean(),
-            f"{name}: harmed": (clean & ~outcomes["clean/success"]).mean(),
-            f"{name}: false_interventions": _mean(outcomes["clean/triggered"][clean]),
+            f"{name}: harmed": (same & ~outcomes["clean/success"]).mean(),
+            f"{name}: false_interventions": _mean(outcomes["clean/triggered"][same]),
         }
     swept = [name for name in [*CLONED, *METHODS] if seed.trials_file(name, sweep=True).exists()]
     for name in swept if len(swept) == len(CLONED) + len(METHODS) else []:

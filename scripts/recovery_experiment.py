@@ -30,11 +30,12 @@ EXPLORATION = 12_000
 HOMING_EPISODES = 60
 HOMING_DISTANCES = (0.1, 0.2)
 """Metres by which held-out states are displaced to see whether the gradient leads back."""
-DART_NOISE = 0.01
-"""Metres, of what is added to the expert's displacements in noise-injected demonstrations."""
+DART_NOISE = {"push": 0.01, "pick": 0.005}
+"""Metres, of what is added to the expert's displacements in noise-injected demonstrations; chosen on seed 0."""
 MAGNITUDES = (0.005, 0.01, 0.02, 0.04)
-ONSETS = (1, 5, 10)
+ONSETS = (1, 10)
 SWEEP_PAIRS = 50
+"""Paired trials of every cell of the sweep, and of every ablation."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,9 @@ class Seed:
                 on_round=lambda done: show(done, rounds + 1, "rounds"),
             )
         else:
-            noisy, learner = name == "DART", OfflineLearner if name == OFFLINE else Cloning
-            data = self.demonstrate(self.demonstrations, noise=DART_NOISE) if noisy else self.load("demonstrations")
+            learner = OfflineLearner if name == OFFLINE else Cloning
+            noise = DART_NOISE[self.task] if name == "DART" else 0.0
+            data = self.demonstrate(self.demonstrations, noise=noise) if noise else self.load("demonstrations")
             self._fit(name, learner(policy, data, self.scale), data.fingerprint, show)
         policy.save(self.folder / name)
 
@@ -356,12 +358,13 @@ class Seed:
 
     # Trials -----------------------------------------------------------------------------------------------------------
 
-    def conditions(self, sweep: bool) -> dict[str, tuple[int, Perturbation | None]]:
-        """What happens in the trials: their names, how many pairs, and the push."""
+    def conditions(self, name: str, sweep: bool) -> dict[str, tuple[int, Perturbation | None]]:
+        """What happens in a policy's trials: their names, how many pairs, and the push."""
         from envs.perturbation import Perturbation
 
         if not sweep:
-            return {"clean": (self.pairs, None), "pushed": (self.pairs, self.push)}
+            pairs = min(self.pairs, SWEEP_PAIRS) if name in ABLATIONS else self.pairs
+            return {"clean": (pairs, None), "pushed": (pairs, self.push)}
         return {
             cell(magnitude, onset): (min(self.pairs, SWEEP_PAIRS), Perturbation(magnitude, onset=onset))
             for onset in self.onsets
@@ -375,7 +378,7 @@ class Seed:
         from agents.trials import run
 
         policy, kind = self.policy(name, show), self.world
-        conditions = self.conditions(sweep)
+        conditions = self.conditions(name, sweep)
         outcomes: dict[str, Any] = {}
         for index, (condition, (pairs, push)) in enumerate(conditions.items()):
 

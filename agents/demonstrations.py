@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from agents.experts import Expert, expert
 from envs.simulator import Float
+from envs.task import TaskWorld
 from envs.transitions import Transitions, chains
-from envs.world import World
 
 Acting = Callable[[NDArray[np.uint8], Float], Float]
 """From frames and the expert's actions to the actions that are carried out."""
 
 
 def demonstrate(
-    world: World,
+    world: TaskWorld,
     episodes: int,
     seed: int,
     *,
@@ -93,7 +93,7 @@ class _Episode:
 
 
 def _play(
-    world: World, generator: np.random.Generator, noise: float, act: Acting | None, teacher: Expert
+    world: TaskWorld, generator: np.random.Generator, noise: float, act: Acting | None, teacher: Expert
 ) -> list[_Episode]:
     everyone = np.arange(world.num_worlds)
     info = world.reset(everyone, generator.spawn(world.num_worlds))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from agents.vec_env import Observe
-from envs.world import World
+from envs.task import TaskWorld
 
 Act = Callable[[NDArray[Any]], NDArray[Any]]
 """A policy: observations ``(n, ...)`` to actions ``(n, dim)``."""
@@ -51,7 +51,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def evaluate(
-    world: World, observe: Observe, act: Act, *, seed: int, on_step: Callable[[], None] = lambda: None
+    world: TaskWorld, observe: Observe, act: Act, *, seed: int, on_step: Callable[[], None] = lambda: None
 ) -> Evaluation:
     """Play one episode in every world of the batch; world ``i`` starts from ``seed + i``.
 
@@ -82,7 +82,7 @@ def evaluate(
     )
 
 
-def random_policy(world: World, seed: int) -> Act:
+def random_policy(world: TaskWorld, seed: int) -> Act:
     """Uniformly random actions."""
     generator = np.random.default_rng(seed)
     low, high = world.action_space.low, world.action_space.high

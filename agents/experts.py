@@ -12,9 +12,9 @@ import numpy as np
 
 from envs.simulator import Float
 from envs.tabletop import OBJECT_HEIGHT, OPENING, Pick, Push, Tabletop
-from envs.world import World
+from envs.task import TaskWorld
 
-Expert = Callable[[World], Float]
+Expert = Callable[[TaskWorld], Float]
 """From the true state of a batch of worlds to the actions of an expert, ``(num_worlds, dim + commands)``."""
 
 CARRY = 0.10
@@ -23,7 +23,7 @@ LOW = 0.02
 """Height at which it pushes and grips."""
 
 
-def expert(world: World) -> Float:
+def expert(world: TaskWorld) -> Float:
     """What the expert of this kind of world does.
 
     Raises:
@@ -82,7 +82,7 @@ def pick(world: Tabletop) -> Float:
     return _action(world, target, rise, np.where(grip | (held & ~let_go), -1.0, 1.0))
 
 
-EXPERTS: dict[type[World], Callable[..., Float]] = {Push: push, Pick: pick}
+EXPERTS: dict[type[TaskWorld], Callable[..., Float]] = {Push: push, Pick: pick}
 
 
 def _action(world: Tabletop, planar: Float, rise: Float, gripper: Float) -> Float:

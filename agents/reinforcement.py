@@ -21,7 +21,7 @@ from stable_baselines3.sac.policies import SACPolicy
 
 from agents.evaluation import Act, Evaluation, evaluate
 from agents.vec_env import Observe, WorldVecEnv
-from envs.world import World
+from envs.task import TaskWorld
 from representations.storage import replace_folder
 
 SAC_OPTIONS: dict[str, Any] = {
@@ -59,7 +59,7 @@ class LearningCurve:
 
 
 def train_sac(
-    make_world: Callable[[int], World],
+    make_world: Callable[[int], TaskWorld],
     observe: Observe,
     *,
     steps: int,
@@ -138,7 +138,7 @@ class _Judge(BaseCallback):
     """Evaluates the policy every so many steps, on the same episodes."""
 
     def __init__(
-        self, world: World, observe: Observe, every: int, progress: Callable[[int, LearningCurve], None]
+        self, world: TaskWorld, observe: Observe, every: int, progress: Callable[[int, LearningCurve], None]
     ) -> None:
         super().__init__()
         self.curve = LearningCurve()

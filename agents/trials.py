@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from agents.recovery import Policy, RecoveryPolicy
 from envs.perturbation import Perturbation, PerturbationError, Pushed
 from envs.simulator import Float
-from envs.world import World
+from envs.task import TaskWorld
 
 LEAST_RECEIPT = 0.01
 """Metres: a push that moves things by less, in the median, did nothing."""
@@ -48,7 +48,7 @@ class Trial:
 
 
 def run(
-    world: World,
+    world: TaskWorld,
     initial: Any,
     policy: Policy,
     perturbation: Perturbation | None = None,

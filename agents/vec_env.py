@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from envs.simulator import Worlds
-from envs.world import Outcome, World
+from envs.task import TaskWorld
+from envs.world import Outcome
 from representations.encoder import Encoder
 
-Observe = Callable[[World, Worlds | None], NDArray[Any]]
+Observe = Callable[[TaskWorld, Worlds | None], NDArray[Any]]
 
 
-def observe_pixels(world: World, worlds: Worlds | None = None) -> NDArray[Any]:
+def observe_pixels(world: TaskWorld, worlds: Worlds | None = None) -> NDArray[Any]:
     """Frames, ``(n, H, W, 3)`` uint8."""
     return world.render(worlds)
 
 
-def observe_state(world: World, worlds: Worlds | None = None) -> NDArray[Any]:
+def observe_state(world: TaskWorld, worlds: Worlds | None = None) -> NDArray[Any]:
     """True positions of agent and object, ``(n, 2 dim)`` float32, in metres."""
     state = np.concatenate([world.agent_pose(), world.object_pose()], 1).astype(np.float32)
     return state if worlds is None else state[worlds]
@@ -31,7 +32,7 @@ def observe_state(world: World, worlds: Worlds | None = None) -> NDArray[Any]:
 def observe_latents(encoder: Encoder) -> Observe:
     """The encoder's latents of the frames, ``(n, latent_dim)`` float32: what `observe_state` says, but seen."""
 
-    def observe(world: World, worlds: Worlds | None = None) -> NDArray[Any]:
+    def observe(world: TaskWorld, worlds: Worlds | None = None) -> NDArray[Any]:
         latents = encoder.encode(world.render(worlds))
         return np.concatenate([latent.reshape(len(latent), -1) for latent in latents.values()], 1)
 
@@ -46,13 +47,13 @@ class WorldVecEnv(VecEnv):
         observe: what the agent sees: `observe_pixels`, `observe_state` or `observe_latents(encoder)`.
 
     Example:
-        >>> from envs import world_class
-        >>> environment = WorldVecEnv(world_class("Soccer")(2, resolution=(16, 16)), observe_state)
+        >>> from envs import task_class
+        >>> environment = WorldVecEnv(task_class("Soccer")(2, resolution=(16, 16)), observe_state)
         >>> environment.reset().shape
         (2, 4)
     """
 
-    def __init__(self, world: World, observe: Observe = observe_pixels) -> None:
+    def __init__(self, world: TaskWorld, observe: Observe = observe_pixels) -> None:
         self.world = world
         self._observe = observe
         self._generators = [np.random.default_rng() for _ in range(world.num_worlds)]

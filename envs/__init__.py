@@ -12,10 +12,26 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 if TYPE_CHECKING:
-    from envs.world import World, WorldEnv, WorldVectorEnv
+    from envs.group_env import WorldEnv, WorldVectorEnv
+    from envs.task import TaskWorld
+    from envs.world import World
 
-WORLDS = {"Pick": "envs.tabletop:Pick", "Push": "envs.tabletop:Push", "Soccer": "envs.soccer:Soccer"}
-"""Every world: its name and the class that makes it. A new world is one file, its XML and one line here."""
+WORLDS = {
+    "Apartments": "envs.apartments:Apartments",
+    "Arrows": "envs.arrows:Arrows",
+    "Chairs": "envs.turning:Chairs",
+    "ColouredArrows": "envs.arrows:ColouredArrows",
+    "DoubleArrows": "envs.arrows:DoubleArrows",
+    "Models": "envs.turning:Models",
+    "MultiSprites": "envs.sprites:MultiSprites",
+    "Pick": "envs.tabletop:Pick",
+    "Push": "envs.tabletop:Push",
+    "Shapes": "envs.shapes:Shapes",
+    "Soccer": "envs.soccer:Soccer",
+    "Solids": "envs.turning:Solids",
+    "Sprites": "envs.sprites:Sprites",
+}
+"""Every world: its name and the class that makes it. A new world is one file and one line here."""
 
 
 def world_class(name: str) -> type[World]:
@@ -31,16 +47,30 @@ def world_class(name: str) -> type[World]:
     return world
 
 
+def task_class(name: str) -> type[TaskWorld]:
+    """The class of the world with this name, which has an object and a task.
+
+    Raises:
+        ValueError: there is no such world, or it has no task.
+    """
+    from envs.task import TaskWorld
+
+    world = world_class(name)
+    if not issubclass(world, TaskWorld):
+        raise ValueError(f"{name} is a world without an object and a task; choose from Pick, Push, Soccer")
+    return world
+
+
 def make_world_env(world: str, **options: Any) -> WorldEnv:
     """One world as a Gymnasium environment; what ``gymnasium.make`` calls."""
-    from envs.world import WorldEnv
+    from envs.group_env import WorldEnv
 
     return WorldEnv(world_class(world), **options)
 
 
 def make_world_vector_env(world: str, **options: Any) -> WorldVectorEnv:
     """A batch of worlds as a vector environment; what ``gymnasium.make_vec`` calls."""
-    from envs.world import WorldVectorEnv
+    from envs.group_env import WorldVectorEnv
 
     return WorldVectorEnv(world_class(world), **options)
 

@@ -16,7 +16,7 @@ from envs.transitions import Transitions
 Info = dict[str, Any]
 ReadDisplacement = Callable[[Info], NDArray[Any]]
 Progress = Callable[[int], None]
-TRUTHS = ("agent_pose", "object_pose")
+TRUTHS = ("agent_pose", "object_pose", "orbit")
 
 
 class Policy(Protocol):
@@ -47,7 +47,7 @@ def collect(
         displacement: how to read the performed group element: a key of ``info``, or a function of ``info`` that
             returns ``(dim,)`` (or ``(num_envs, dim)`` for a vector environment).
         group: the group that acts; ``env.unwrapped.group`` if None.
-        policy: `explore` for our worlds, uniformly random actions otherwise, if None.
+        policy: `explore` for our worlds with an object, random actions of the action space otherwise, if None.
         progress: called with the number of transitions seen so far.
 
     Raises:
@@ -64,7 +64,7 @@ def collect(
     source = _VectorSource(env) if isinstance(env, VectorEnv) else _SingleSource(env)
     resolved = _resolve_group(env, group)
     if policy is None:
-        policy = explore(env) if hasattr(env.unwrapped, "world") else uniform(env)
+        policy = explore(env) if hasattr(getattr(env.unwrapped, "world", None), "object_pose") else uniform(env)
     read = _reader(displacement)
     generator = np.random.default_rng(seed)
     # World i of a batch is seeded with seed + i: neighbouring seeds would share most of their worlds.
@@ -82,7 +82,7 @@ def collect(
 
 
 def uniform(env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any]) -> Policy:
-    """Uniformly random actions of the environment's action space."""
+    """Random actions of the environment's action space."""
 
     def policy(info: Info, generator: np.random.Generator) -> NDArray[np.float32]:
         env.action_space.seed(int(generator.integers(2**31)))

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from envs.simulator import Float
-from envs.world import World
+from envs.task import TaskWorld
 
 
 class PerturbationError(ValueError):
@@ -90,7 +90,7 @@ class Pushed:
         PerturbationError: the episode has no room for it, or the quadrant has other dimensions than the world.
     """
 
-    def __init__(self, world: World, perturbation: Perturbation, generator: np.random.Generator) -> None:
+    def __init__(self, world: TaskWorld, perturbation: Perturbation, generator: np.random.Generator) -> None:
         perturbation.require_within(world.max_episode_steps)
         if len(perturbation.quadrant) != world.group.dim:
             raise PerturbationError(f"a quadrant of {world.group.dim} signs was expected, got {perturbation.quadrant}")

@@ -76,6 +76,8 @@ class Simulator:
 
     Attributes:
         state: ``(num_worlds, nstate)`` float64, live: what is written here is what the next step starts from.
+        colours: ``(num_worlds, ngeom, 4)`` float32 in [0, 1], live: what geoms are drawn with, RGB and opacity; one of
+            opacity zero is not drawn. No part of the state. MuJoCo's default grey shows a geom's material.
 
     Example:
         >>> model = mujoco.MjModel.from_xml_string('''<mujoco><worldbody><camera name="eye" pos="0 0 2"/>
@@ -108,6 +110,7 @@ class Simulator:
         make = _WarpScenes if self.device == "cuda" else _CpuScenes
         self._scenes: _Scenes = make(model, num_worlds, camera, resolution)
         self.state = self._scenes.state
+        self.colours = self._scenes.colours
         self.forward()
 
     def field(self, name: str) -> Float:
@@ -167,6 +170,7 @@ class _Scenes(Protocol):
     """What a device must do; `Simulator` is the same on all of them."""
 
     state: Float
+    colours: NDArray[np.float32]
 
     def step(self, steps: int, worlds: Worlds | None) -> None: ...
     def forward(self, worlds: Worlds | None) -> None: ...
@@ -181,13 +185,14 @@ class _CpuScenes:
         self._batch = mujoco.batch.Batch(model, num_worlds, threads)
         self._poses = {name: self._batch.bind(name) for name in _POSE_FIELDS}
         self.state: Float = self._batch.state
+        self.colours = np.tile(model.geom_rgba, (num_worlds, 1, 1))
         capacity = -(-num_worlds // threads)
         with _on("cpu"):
             self._tracers = [_RayTracer(model, capacity, camera, resolution) for _ in range(threads)]
             # A tracer builds its kernel when it first draws, and kernels built on several threads at once come out
             # wrong: with geoms missing, or not at all (SystemError, cpython#106905). So each draws once, here, in turn.
             for tracer in self._tracers:
-                tracer.draw({name: values[:1] for name, values in self._poses.items()})
+                tracer.draw({name: values[:1] for name, values in self._poses.items()}, self.colours[:1])
         self._pool = ThreadPoolExecutor(threads)
 
     def step(self, steps: int, worlds: Worlds | None) -> None:
@@ -197,14 +202,16 @@ class _CpuScenes:
         self._batch.forward(worlds, int(mujoco.mjtStage.mjSTAGE_POS))
 
     def render(self, worlds: Worlds | None) -> Pixels:
-        poses = self._poses if worlds is None else {name: values[worlds] for name, values in self._poses.items()}
-        count = len(poses["geom_xpos"])
+        rows = slice(None) if worlds is None else worlds
+        poses, colours = {name: values[rows] for name, values in self._poses.items()}, self.colours[rows]
+        count = len(colours)
         bounds = np.linspace(0, count, min(len(self._tracers), count) + 1).astype(int)
         frames = np.empty((count, *self._tracers[0].resolution, 3), np.uint8)
 
         def draw(share: int) -> None:
             part = slice(bounds[share], bounds[share + 1])
-            frames[part] = self._tracers[share].draw({name: values[part] for name, values in poses.items()})
+            taken = {name: values[part] for name, values in poses.items()}
+            frames[part] = self._tracers[share].draw(taken, colours[part])
 
         with _on("cpu"):  # here, not in `draw`: Warp's default device is one for all threads
             list(self._pool.map(draw, range(len(bounds) - 1)))
@@ -212,7 +219,7 @@ class _CpuScenes:
 
 
 class _RayTracer:
-    """Draws up to ``capacity`` scenes, given the poses of their geoms, cameras and lights, on one CPU thread."""
+    """Draws up to ``capacity`` scenes, given poses of geoms, cameras and lights, and colours, on one CPU thread."""
 
     def __init__(self, model: mujoco.MjModel, capacity: int, camera: str, resolution: tuple[int, int]) -> None:
         self.resolution = resolution
@@ -220,9 +227,12 @@ class _RayTracer:
         self._data = mujoco_warp.make_data(model, nworld=capacity)
         self._context = _render_context(model, capacity, camera, resolution)
         self._slots = {name: getattr(self._data, name).numpy() for name in _POSE_FIELDS}
+        self._model.geom_rgba = warp.zeros((capacity, model.ngeom), warp.vec4)
+        self._colours = self._model.geom_rgba.numpy()
 
-    def draw(self, poses: dict[str, Float]) -> Pixels:
-        count = len(poses["geom_xpos"])
+    def draw(self, poses: dict[str, Float], colours: NDArray[np.float32]) -> Pixels:
+        count = len(colours)
+        self._colours[:count] = colours
         for name, values in poses.items():
             self._slots[name][:count] = values.reshape((count, *self._slots[name].shape[1:]))
         self._data.nworld = count  # the kernels launch over the first `count` scenes alone
@@ -247,6 +257,8 @@ class _WarpScenes:
             self._model = mujoco_warp.put_model(model)
             self._data = mujoco_warp.make_data(model, nworld=num_worlds)
             self._context = _render_context(model, num_worlds, camera, resolution)
+            self._model.geom_rgba = warp.zeros((num_worlds, model.ngeom), warp.vec4)
+        self.colours = np.tile(model.geom_rgba, (num_worlds, 1, 1))
         slices = {name: _state_slice(model, name) for name in _STATE_FIELDS}
         self._slices = {name: part for name, part in slices.items() if part.stop > part.start}
         self._graphs: dict[int, Any] = {}
@@ -269,6 +281,7 @@ class _WarpScenes:
 
     def render(self, worlds: Worlds | None) -> Pixels:
         with _on(self._device):
+            self._model.geom_rgba.assign(self.colours)
             mujoco_warp.refit_bvh(self._model, self._data, self._context)
             mujoco_warp.render(self._model, self._data, self._context)
             packed = self._context.rgb_data.numpy()

@@ -6,14 +6,15 @@ import numpy as np
 
 from envs.groups import Translations
 from envs.simulator import Float, Worlds
-from envs.world import Bool, World
+from envs.task import TaskWorld
+from envs.world import Bool, Info
 
 AGENT_RADIUS, BALL_RADIUS = 0.10, 0.12
 GOAL_LINE, GOAL_HALF_WIDTH = 0.87, 0.40
 GOAL = np.array([GOAL_LINE + BALL_RADIUS, 0.0])
 
 
-class Soccer(World):
+class Soccer(TaskWorld):
     """A pitch with walls, an agent that moves by planar displacements (``R²``), and a ball that it pushes by contact.
 
     The ball rolls on after a push, and is at rest again at the end of each step. A kerb that the agent passes over
@@ -58,13 +59,14 @@ class Soccer(World):
         self.simulator.field("ctrl")[world] = agent
 
     def move(self, action: Float, worlds: Worlds | None) -> None:
-        self.simulator.field("ctrl")[:] = np.clip(self.agent_pose() + action, -1.0, 1.0)
+        self.simulator.field("ctrl")[:] = np.clip(self.agent_pose() + self.clip(action), -1.0, 1.0)
         self.simulator.step(self._SUBSTEPS, worlds)
         self.simulator.field("qvel")[:] = 0.0
         self.simulator.field("qacc_warmstart")[:] = 0.0
 
-    def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
-        new_agent, new_object = self.agent_pose(), self.object_pose()
+    def judge(self, before: Info, after: Info) -> tuple[Float, Bool]:
+        agent, object_ = before["agent_pose"], before["object_pose"]
+        new_agent, new_object = after["agent_pose"], after["object_pose"]
         to_goal = _distance(object_, GOAL) - _distance(new_object, GOAL)
         to_ball = _distance(agent, _behind(object_)) - _distance(new_agent, _behind(new_object))
         success = (new_object[:, 0] > GOAL_LINE) & (np.abs(new_object[:, 1]) < GOAL_HALF_WIDTH)

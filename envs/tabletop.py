@@ -9,7 +9,8 @@ import numpy as np
 
 from envs.groups import Translations
 from envs.simulator import Float, Worlds
-from envs.world import Bool, World
+from envs.task import TaskWorld
+from envs.world import Bool, Info
 
 WORKSPACE = np.array([[-0.28, -0.24, 0.016], [0.28, 0.26, 0.25]])
 """Lowest and highest position of the hand, the point between the fingertips, in metres."""
@@ -22,7 +23,7 @@ _HAND = [1, 0, 2]  # the beam carries the carriage: y comes before x among the j
 _FINGERS, _OBJECT, _POSE = slice(3, 5), slice(5, 8), slice(5, 12)
 
 
-class Tabletop(World):
+class Tabletop(TaskWorld):
     """A hand that moves by displacements in space (``R³``) and grips, a table, an object and a goal.
 
     The hand hangs from a gantry: three prismatic joints. An action is the displacement of the hand and a command to the
@@ -84,16 +85,18 @@ class Tabletop(World):
         """Random places of object and goal on the table, ``(2,)`` each."""
 
     def move(self, action: Float, worlds: Worlds | None) -> None:
+        action = self.clip(action)
         target = np.clip(self.agent_pose() + action[:, :3], *WORKSPACE)
         opening = np.where(action[:, 3] < 0, 0.0, OPENING)
         self.simulator.field("ctrl")[:, :3] = target[:, _HAND]
         self.simulator.field("ctrl")[:, 3:] = opening[:, None]
         self.simulator.step(self._SUBSTEPS, worlds)
 
-    def judge(self, agent: Float, object_: Float) -> tuple[Float, Bool]:
+    def judge(self, before: Info, after: Info) -> tuple[Float, Bool]:
         success = self.achieved()
-        nearer = _distance(object_, self.goal()) - _distance(self.object_pose(), self.goal())
-        reach = _distance(agent, object_) - _distance(self.agent_pose(), self.object_pose())
+        nearer = _distance(before["object_pose"], self.goal()) - _distance(after["object_pose"], self.goal())
+        reach = _distance(before["agent_pose"], before["object_pose"])
+        reach = reach - _distance(after["agent_pose"], after["object_pose"])
         return nearer + 0.5 * reach - 0.01 + 1.0 * success, success
 
     @abstractmethod

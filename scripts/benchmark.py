@@ -91,7 +91,7 @@ class Benchmark(Command):
         from agents.evaluation import evaluate, random_policy
         from agents.reinforcement import EVALUATION_SEED, load_policy
         from agents.vec_env import observe_latents, observe_state
-        from envs import world_class
+        from envs import task_class
         from representations.encoder import Encoder
 
         folder = self.work / self.world / f"encoder-{seed}"
@@ -101,7 +101,7 @@ class Benchmark(Command):
             for name, source in (("encoder", folder), ("true_state", None))
         ]
         run_jobs([job for job in jobs if not job.curve_file.exists()])
-        batch = world_class(self.world)(200, device=self.device)
+        batch = task_class(self.world)(200, device=self.device)
         start = EVALUATION_SEED + seed
         see = observe_latents(Encoder.load(folder))
         reached = {job.name: _steps_to(job.curve_file, 0.95) for job in jobs}
@@ -117,9 +117,9 @@ class Benchmark(Command):
     def _render(self, seed: int) -> dict[str, float]:
         import numpy as np
 
-        from envs import world_class
+        from envs import task_class
 
-        batch = world_class(self.world)(256, device=self.device)
+        batch = task_class(self.world)(256, device=self.device)
         batch.reset(np.arange(256), [np.random.default_rng(seed + index) for index in range(256)])
         action = np.random.default_rng(seed).uniform(-0.3, 0.3, (256, batch.group.dim))
         acting = bare = 0.0

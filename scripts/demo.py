@@ -96,11 +96,11 @@ class Demo(Command):
         from agents.evaluation import evaluate, random_policy
         from agents.reinforcement import EVALUATION_SEED, load_policy
         from agents.vec_env import observe_latents, observe_state
-        from envs import world_class
+        from envs import task_class
         from representations.agent_object import AgentObjectEncoder
         from scripts.video import write_video
 
-        kind = world_class(self.world)
+        kind = task_class(self.world)
         batch = kind(EPISODES, device=self.device)
         encoder = AgentObjectEncoder.load(self.out / "encoder")
         see = observe_latents(encoder)
@@ -136,11 +136,11 @@ class Demo(Command):
 
 def encoder_evaluation(encoder: AgentObjectEncoder, held_out: Transitions, world: str) -> dict[str, Any]:
     """Metrics of the encoder, of an untrained one and of chance; and what the report draws."""
-    from envs import world_class
+    from envs import task_class
     from representations.agent_object import AgentObjectEncoder
     from representations.metrics import chance, evaluate_encoder, locate, object_moves
 
-    side = world_class(world).arena_side
+    side = task_class(world).arena_side
     located = locate(encoder, held_out)
     moves = object_moves(located, held_out)
     touched = held_out.touched

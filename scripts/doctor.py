@@ -88,9 +88,9 @@ def _own(package: str) -> Callable[[], Finding]:
 
 
 def _renderer() -> Finding:
-    from envs import world_class
+    from envs import task_class
 
-    batch = world_class("Soccer")(64, device="cpu")
+    batch = task_class("Soccer")(64, device="cpu")
     began = time.monotonic()
     frames = batch.render()
     rate = len(frames) / (time.monotonic() - began)

@@ -25,11 +25,11 @@ class Evaluate(Command):
     """How many evaluation episodes."""
 
     def run(self) -> dict[str, Any]:
-        from envs import world_class
+        from envs import task_class
         from representations.agent_object import AgentObjectEncoder
         from representations.metrics import chance, evaluate_encoder
 
-        world = world_class(self.world)
+        world = task_class(self.world)
         encoder = AgentObjectEncoder.load(self.encoder)
         held_out = collect_transitions(self.world, self.transitions, self.seed + HELD_OUT_SEED, self.device)
         untrained = AgentObjectEncoder(**encoder.hyperparameters).eval()
@@ -46,8 +46,8 @@ class Evaluate(Command):
         from agents.evaluation import evaluate
         from agents.reinforcement import EVALUATION_SEED, load_policy
         from agents.vec_env import observe_latents
-        from envs import world_class
+        from envs import task_class
 
-        batch = world_class(self.world)(self.episodes, device=self.device)
+        batch = task_class(self.world)(self.episodes, device=self.device)
         act = load_policy(self.policy or Path())
         return evaluate(batch, observe_latents(encoder), act, seed=EVALUATION_SEED + self.seed).as_dict()

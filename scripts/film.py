@@ -19,7 +19,7 @@ from scripts.recovery_experiment import CLONED, OURS, Seed
 if TYPE_CHECKING:
     from agents.trials import Trial
     from envs.simulator import Float, Pixels
-    from envs.world import World
+    from envs.task import TaskWorld
 
 PANEL, STRIP, HEAD, GAP = 320, 110, 28, 8
 """Side of a panel, height of the strip below it and of the title above it, and the gap between two, in pixels."""
@@ -95,7 +95,7 @@ def _take(name: str, trial: Trial, index: int, states: Float) -> Take:
 
 def drawn(seed: Seed, states: Float, side: int = 64) -> Pixels:
     """Frames of states, one a world."""
-    world: World = seed.world(len(states), device=seed.device, resolution=(side, side))
+    world: TaskWorld = seed.world(len(states), device=seed.device, resolution=(side, side))
     world.simulator.restore(states)
     return world.render()
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from agents.recovery import Policy, RecoveryPolicy, Trigger
     from agents.trials import Trial
     from envs.perturbation import Perturbation
+    from envs.task import TaskWorld
     from envs.transitions import Transitions
-    from envs.world import World
     from representations.density import SceneDensity
     from representations.encoder import Encoder
     from representations.training import Progress
@@ -107,10 +107,10 @@ class Seed:
     scale: float = 1.0
 
     @property
-    def world(self) -> type[World]:
-        from envs import world_class
+    def world(self) -> type[TaskWorld]:
+        from envs import task_class
 
-        return world_class(self.task.capitalize())
+        return task_class(self.task.capitalize())
 
     @property
     def push(self) -> Perturbation:
@@ -118,11 +118,11 @@ class Seed:
 
         return Perturbation(self.magnitude, onset=self.onset)
 
-    def make(self, count: int) -> World:
+    def make(self, count: int) -> TaskWorld:
         """A batch of worlds."""
         return self.world(count, device=self.device)
 
-    def started(self, count: int, offset: int) -> World:
+    def started(self, count: int, offset: int) -> TaskWorld:
         """A batch of worlds at the start of episodes, which the seed and the offset fix."""
         import numpy as np
 

@@ -39,10 +39,10 @@ class Job:
     def run(self, show: Show) -> None:
         from agents.reinforcement import save_policy, train_sac
         from agents.vec_env import observe_latents, observe_state
-        from envs import world_class
+        from envs import task_class
         from representations.encoder import Encoder
 
-        world = world_class(self.world)
+        world = task_class(self.world)
         observe = observe_state if self.encoder is None else observe_latents(Encoder.load(self.encoder))
 
         def progress(done: int, curve: LearningCurve) -> None:

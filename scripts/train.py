@@ -28,11 +28,11 @@ class Train(Command):
     """Learn the object's volume and orientation too."""
 
     def run(self) -> dict[str, Any]:
-        from envs import world_class
+        from envs import task_class
         from envs.dataset import load_transitions
         from representations.metrics import evaluate_encoder
 
-        world = world_class(self.world)
+        world = task_class(self.world)
         if self.data is None:
             transitions = collect_transitions(self.world, self.transitions, self.seed, self.device)
         else:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from agents.evaluation import Act
     from envs.simulator import Pixels
-    from envs.world import World
+    from envs.task import TaskWorld
     from representations.agent_object import AgentObjectEncoder
 
 PIXELS = 384
@@ -25,7 +25,7 @@ COLOURS = {"agent": (150, 210, 255), "object": (255, 235, 120)}
 
 
 def write_video(
-    path: Path, world: type[World], encoder: AgentObjectEncoder, act: Act, *, seed: int, episodes: int = 6
+    path: Path, world: type[TaskWorld], encoder: AgentObjectEncoder, act: Act, *, seed: int, episodes: int = 6
 ) -> None:
     """Film a policy that sees through the encoder; circles mark where the encoder has agent and object.
 
@@ -66,7 +66,7 @@ def write_video(
     imageio.imwrite(path.with_suffix(".png"), np.concatenate(frames[:8:2], 1))
 
 
-def _mark(frame: Pixels, world: World, positions: NDArray[Any]) -> Pixels:
+def _mark(frame: Pixels, world: TaskWorld, positions: NDArray[Any]) -> Pixels:
     marked = np.ascontiguousarray(frame)
     for position, colour in zip(positions, COLOURS.values(), strict=True):
         point = np.append(position[:2], HEIGHT)

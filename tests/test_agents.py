@@ -14,14 +14,15 @@ from agents import reinforcement
 from agents.evaluation import Evaluation, evaluate, random_policy, wilson_interval
 from agents.reinforcement import LearningCurve, load_policy, policy_act, save_policy, train_sac
 from agents.vec_env import WorldVecEnv, observe_latents, observe_pixels, observe_state
-from envs import world_class
+from envs import task_class
 from envs.soccer import AGENT_RADIUS, BALL_RADIUS, GOAL, Soccer
-from envs.world import Info, Outcome, World
+from envs.task import TaskWorld
+from envs.world import Info, Outcome
 from representations.agent_object import AgentObjectEncoder
 
 
-def make_world(num_worlds: int = 4, max_episode_steps: int = 40, resolution: int = 16) -> World:
-    return world_class("Soccer")(
+def make_world(num_worlds: int = 4, max_episode_steps: int = 40, resolution: int = 16) -> TaskWorld:
+    return task_class("Soccer")(
         num_worlds, resolution=(resolution, resolution), device="cpu", max_episode_steps=max_episode_steps
     )
 
@@ -207,10 +208,10 @@ def trained() -> tuple[SAC, LearningCurve, list[Any], list[NDArray[Any]]]:
     told: list[tuple[int, int]] = []
     original = reinforcement.evaluate
 
-    def spy(world: World, observe: Any, act: Any, **options: Any) -> Evaluation:
+    def spy(world: TaskWorld, observe: Any, act: Any, **options: Any) -> Evaluation:
         seen: list[NDArray[Any]] = []
 
-        def look(world: World, worlds: Any = None) -> NDArray[Any]:
+        def look(world: TaskWorld, worlds: Any = None) -> NDArray[Any]:
             state = observe_state(world, worlds)
             if not seen:
                 starts.append(state.copy())

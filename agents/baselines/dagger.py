@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from agents.cloning import ClonedPolicy, Cloning
 from agents.demonstrations import demonstrate
 from envs.simulator import Float
+from envs.task import TaskWorld
 from envs.transitions import Transitions, concatenate
-from envs.world import World
 from representations.training import fit
 
 
 def dagger(
     policy: ClonedPolicy,
-    world: World,
+    world: TaskWorld,
     labels: int,
     *,
     seed: int,
@@ -57,7 +57,7 @@ def dagger(
     return policy, data
 
 
-def _labelled(policy: ClonedPolicy, world: World, count: int, seed: int) -> Transitions:
+def _labelled(policy: ClonedPolicy, world: TaskWorld, count: int, seed: int) -> Transitions:
     """What the learner does, with the expert's labels."""
 
     def act(frames: NDArray[np.uint8], label: Float) -> Float:

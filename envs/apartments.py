@@ -1,0 +1,166 @@
+"""Apartments: what a mobile robot sees of two furnished flats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from envs.groups import PlaneMotions
+from envs.orbits import OrbitWorld, about_vertical, box, figure, studio
+from envs.simulator import Float, Worlds
+from envs.world import Bool
+
+HALF = np.array([3.0, 2.0])
+"""Half the length and width of a flat, in metres."""
+PANEL = 0.5
+"""Width of the panels of walls, in metres: each is brighter than the last, so that a wall alone tells where it is."""
+BODY = 0.35
+"""Least distance of the camera from walls and furniture, in metres."""
+APART = 40.0
+"""Distance between the flats, in metres."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A box on the floor: its centre, half sizes and colour."""
+
+    centre: tuple[float, float]
+    half: tuple[float, float, float]
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Colours of the floor, of the four walls (east, north, west, south) and of both sides of the partition, the
+    first of the pieces."""
+
+    floor: tuple[float, float, float]
+    walls: tuple[tuple[float, float, float], ...]
+    partition: tuple[tuple[float, float, float], ...]
+    pieces: tuple[Piece, ...]
+
+
+FLATS = {
+    "flat with a sofa": Flat(
+        (0.55, 0.42, 0.30),
+        ((0.85, 0.80, 0.70), (0.45, 0.60, 0.75), (0.80, 0.55, 0.45), (0.60, 0.70, 0.50)),
+        ((0.95, 0.90, 0.80), (0.75, 0.45, 0.70)),
+        (
+            Piece((0.6, 1.0), (0.08, 1.0, 1.2), (0.90, 0.88, 0.80)),
+            Piece((-1.6, 1.6), (0.9, 0.35, 0.4), (0.20, 0.35, 0.65)),
+            Piece((-1.5, -0.2), (0.45, 0.3, 0.25), (0.60, 0.35, 0.15)),
+            Piece((-2.7, -1.3), (0.25, 0.6, 1.0), (0.35, 0.20, 0.10)),
+            Piece((2.4, 1.4), (0.55, 0.5, 0.3), (0.75, 0.25, 0.30)),
+            Piece((2.7, -1.2), (0.25, 0.5, 0.9), (0.95, 0.85, 0.35)),
+            Piece((0.9, -1.75), (0.7, 0.2, 0.5), (0.30, 0.55, 0.50)),
+        ),
+    ),
+    "flat with a piano": Flat(
+        (0.40, 0.40, 0.45),
+        ((0.55, 0.75, 0.65), (0.85, 0.65, 0.75), (0.90, 0.85, 0.55), (0.50, 0.50, 0.70)),
+        ((0.80, 0.85, 0.95), (0.60, 0.45, 0.30)),
+        (
+            Piece((-0.8, -1.1), (0.08, 0.9, 1.2), (0.85, 0.85, 0.90)),
+            Piece((-2.0, 1.7), (0.8, 0.25, 0.65), (0.08, 0.08, 0.10)),
+            Piece((-2.0, 1.1), (0.3, 0.15, 0.25), (0.50, 0.10, 0.10)),
+            Piece((-2.5, -1.4), (0.45, 0.5, 0.45), (0.25, 0.60, 0.30)),
+            Piece((1.6, 0.2), (0.7, 0.45, 0.38), (0.70, 0.50, 0.25)),
+            Piece((2.7, 1.5), (0.25, 0.4, 1.1), (0.30, 0.45, 0.80)),
+            Piece((1.2, -1.8), (0.9, 0.18, 0.8), (0.85, 0.40, 0.15)),
+        ),
+    ),
+}
+
+
+class Apartments(OrbitWorld):
+    """A robot that looks around in one of two flats: ``SE(2)`` acts freely on two orbits.
+
+    The pose is the flat's as seen from the robot, so that motions in the robot's own frame act from the left: the robot
+    itself is at ``pose⁻¹`` in the flat, and moves by ``m`` in its own frame (x ahead, y to the left) through the action
+    ``m⁻¹``. Walls and furniture block: an action that would run into them is not performed.
+
+    Observation: ``(64, 64, 3)`` uint8 RGB, from a camera on the robot, 0.7 m above the floor.
+
+    | quantity | range | unit |
+    |---|---|---|
+    | action and pose, ``(x, y, cos, sin)`` | SE(2) | m |
+    | the robot's place in the flat, ``(x, y)`` | [-2.7, 2.7] × [-1.7, 1.7] but for the furniture | m |
+    """
+
+    group = PlaneMotions()
+    orbits = tuple(FLATS)
+    stride = (0.5, 0.5, 0.8)
+
+    @classmethod
+    def model(cls) -> mujoco.MjModel:
+        spec = studio(1.0, fovy=90, shaded=True)
+        robot = figure(spec, "robot")
+        spec.delete(spec.cameras[0])
+        ahead = Rotation.from_matrix([[0, 0, -1], [-1, 0, 0], [0, 1, 0]]).as_quat(scalar_first=True)
+        robot.add_camera(name=cls.camera, pos=[0, 0, 0.7], quat=ahead, fovy=90)
+        for index, flat in enumerate(FLATS.values()):
+            _build(spec.worldbody, flat, APART * index)
+        return spec.compile()
+
+    def robot(self, pose: Float) -> Float:
+        """The robot's places in the flat ``(n, 4)``, from poses."""
+        return self.group.inverse(pose)
+
+    def random_pose(self, generator: np.random.Generator, orbit: int) -> Float:
+        while True:
+            place = np.append(generator.uniform(-HALF, HALF), 0.0)[None]
+            if self.free(place[:, :2], np.array([orbit]))[0]:
+                place[:, 2] = generator.uniform(-np.pi, np.pi)
+                turn = np.stack([np.cos(place[:, 2]), np.sin(place[:, 2])], 1)
+                return np.asarray(self.group.inverse(np.concatenate([place[:, :2], turn], 1))[0])
+
+    def reached(self, before: Float, wanted: Float, orbit: NDArray[np.int64]) -> Float:
+        start, end = self.robot(before)[:, :2], self.robot(wanted)[:, :2]
+        clear = np.all([self.free(start + share * (end - start), orbit) for share in np.linspace(0.2, 1, 5)], 0)
+        return np.where(clear[:, None], wanted, before)
+
+    def free(self, places: Float, orbit: NDArray[np.int64]) -> Bool:
+        """Whether the robot has room at places ``(n, 2)`` of the flats, ``(n,)``."""
+        room = np.asarray((np.abs(places) <= HALF - BODY).all(1))
+        for index, flat in enumerate(FLATS.values()):
+            for piece in flat.pieces:
+                inside = (np.abs(places - piece.centre) < np.array(piece.half[:2]) + BODY).all(1)
+                room &= ~(inside & (orbit == index))
+        return room
+
+    def show(self, worlds: Worlds) -> None:
+        robot = self.robot(self.pose[worlds])
+        flat = APART * self.orbit[worlds]
+        self.put(
+            "robot", worlds, np.stack([robot[:, 0] + flat, robot[:, 1], 0 * flat], 1), about_vertical(robot[:, 2:])
+        )
+
+
+def _build(place: mujoco.MjsBody, flat: Flat, east: float) -> None:
+    length, width = HALF
+    box(place, [length, width, 0.01], [east, 0, -0.01], flat.floor)
+    box(place, [length, width, 0.01], [east, 0, 2.41], (0.95, 0.95, 0.95))
+    corners = np.array([[length, -width], [length, width], [-length, width], [-length, -width], [length, -width]])
+    for start, end, colour in zip(corners[:-1], corners[1:], flat.walls, strict=True):
+        shift = np.array([east, 0.0])
+        _wall(place, start + shift, end + shift, colour)
+    for piece in flat.pieces:
+        box(place, piece.half, [east + piece.centre[0], piece.centre[1], piece.half[2]], piece.colour)
+    partition = flat.pieces[0]
+    for side, colour in zip((-1, 1), flat.partition, strict=True):
+        middle = np.array([east + partition.centre[0] + side * partition.half[0], partition.centre[1]])
+        along = np.array([0.0, side * partition.half[1]])
+        _wall(place, middle + along, middle - along, colour)
+
+
+def _wall(place: mujoco.MjsBody, start: Float, end: Float, colour: tuple[float, float, float]) -> None:
+    """Panels from one corner to another, ever brighter."""
+    count = round(float(np.linalg.norm(end - start)) / PANEL)
+    half = np.abs(end - start) / (2 * count) + 0.01
+    for index, light in enumerate(np.linspace(0.5, 1, count)):
+        centre = start + (index + 0.5) / count * (end - start)
+        box(place, [*half, 1.2], [*centre, 1.2], light * np.array(colour))

@@ -1,0 +1,147 @@
+"""Things turned in space: Chairs, which look different from all sides, Solids and Models, some of which do not."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from envs.arrows import even_turns
+from envs.groups import Group, PlaneRotations, SpaceRotations
+from envs.orbits import OrbitWorld, about_vertical, box, cylinder, figure, hull, quaternion_of, studio
+from envs.simulator import Float, Worlds
+
+
+class Turning(OrbitWorld):
+    """One thing at a time, turned by ``SO(3)`` about its centre in front of the camera."""
+
+    group: ClassVar[Group] = SpaceRotations()
+
+    def show(self, worlds: Worlds) -> None:
+        for index, name in enumerate(self.orbits):
+            self.put(name, worlds, np.zeros(3), self.turned(self.pose[worlds]))
+            self.reveal(name, worlds, self.orbit[worlds] == index)
+
+    def turned(self, pose: Float) -> Float:
+        """Quaternions ``(n, 4)`` of the thing in these poses."""
+        return quaternion_of(pose)
+
+
+class Chairs(Turning):
+    """Three chairs, turned in space: ``SO(3)`` acts freely on three orbits.
+
+    Observation: ``(64, 64, 3)`` uint8 RGB, on black.
+
+    | quantity | range | unit |
+    |---|---|---|
+    | action and pose, the matrix row by row | SO(3) | |
+    """
+
+    orbits = ("plain", "armchair", "stool with a back")
+
+    @classmethod
+    def model(cls) -> mujoco.MjModel:
+        spec = studio(4.0, fovy=34, shaded=True)
+        wood, cloth, steel = (0.75, 0.5, 0.25), (0.3, 0.55, 0.8), (0.75, 0.75, 0.75)
+        plain = figure(spec, cls.orbits[0])
+        box(plain, [0.45, 0.45, 0.05], colour=wood)
+        box(plain, [0.45, 0.05, 0.45], [0, 0.42, 0.5], cloth)
+        for x, y in ((-0.38, -0.38), (-0.38, 0.38), (0.38, -0.38), (0.38, 0.38)):
+            box(plain, [0.05, 0.05, 0.35], [x, y, -0.4], wood)
+        arms = figure(spec, cls.orbits[1])
+        box(arms, [0.5, 0.45, 0.15], [0, 0, -0.1], cloth)
+        box(arms, [0.5, 0.1, 0.35], [0, 0.45, 0.3], cloth)
+        for x in (-0.55, 0.55):
+            box(arms, [0.08, 0.5, 0.3], [x, 0, 0], wood)
+        stool = figure(spec, cls.orbits[2])
+        cylinder(stool, 0.45, 0.06, colour=cloth)
+        cylinder(stool, 0.07, 0.35, [0, 0, -0.4], steel)
+        cylinder(stool, 0.35, 0.04, [0, 0, -0.75], steel)
+        box(stool, [0.25, 0.04, 0.2], [0, 0.42, 0.4], wood)
+        return spec.compile()
+
+
+class Solids(Turning):
+    """A tetrahedron, a cube or an icosahedron, turned in space: ``SO(3)`` acts, with 12, 24 and 60 symmetries.
+
+    Observation: ``(64, 64, 3)`` uint8 RGB, on black.
+
+    | quantity | range | unit |
+    |---|---|---|
+    | action and pose, the matrix row by row | SO(3) | |
+    """
+
+    orbits = ("tetrahedron", "cube", "icosahedron")
+    symmetries: ClassVar[dict[str, str]] = {"tetrahedron": "T", "cube": "O", "icosahedron": "I"}
+    """Names of the groups of their turns."""
+
+    @classmethod
+    def model(cls) -> mujoco.MjModel:
+        spec = studio(4.0, fovy=34, shaded=True)
+        golden = (1 + np.sqrt(5)) / 2
+        corners = {
+            "tetrahedron": np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]),
+            "cube": np.stack(np.meshgrid(*[[-1, 1]] * 3), -1).reshape(-1, 3),
+            "icosahedron": np.concatenate(
+                [np.roll([[0, a, b * golden] for a in (-1, 1) for b in (-1, 1)], shift, 1) for shift in range(3)]
+            ),
+        }
+        for name, points in corners.items():
+            hull(spec, figure(spec, name), points / np.linalg.norm(points[0]), (0.9, 0.85, 0.7))
+        return spec.compile()
+
+    def stabilizer(self, orbit: int) -> Float:
+        return np.asarray(Rotation.create_group(self.symmetries[self.orbits[orbit]]).as_matrix().reshape(-1, 9))
+
+
+class Models(Turning):
+    """A mug, a bench, a stool, a table and a swivel base, turned about the vertical: ``SO(2)`` acts.
+
+    They have 1, 2, 3, 4 and 5 symmetries.
+
+    Observation: ``(64, 64, 3)`` uint8 RGB, on black, seen from above at a slant.
+
+    | quantity | range | unit |
+    |---|---|---|
+    | action and pose, ``(cos, sin)`` of the turn | the circle | |
+    """
+
+    group = PlaneRotations()
+    orbits = ("mug", "bench", "stool", "table", "swivel base")
+
+    @classmethod
+    def model(cls) -> mujoco.MjModel:
+        spec = studio(4.0, fovy=34, shaded=True, tilt=0.7)
+        body = figure(spec, "mug")
+        cylinder(body, 0.45, 0.5, colour=(0.85, 0.3, 0.25))
+        cylinder(body, 0.38, 0.01, [0, 0, 0.5], (0.25, 0.15, 0.1))
+        for level in (-0.25, 0.25):
+            box(body, [0.23, 0.06, 0.06], [0.65, 0, level], (0.85, 0.3, 0.25))
+        box(body, [0.06, 0.06, 0.31], [0.85, 0, 0], (0.85, 0.3, 0.25))
+        body = figure(spec, "bench")
+        box(body, [0.9, 0.3, 0.06], [0, 0, 0.2], (0.7, 0.5, 0.3))
+        for side in (-0.7, 0.7):
+            box(body, [0.08, 0.25, 0.25], [side, 0, -0.1], (0.5, 0.35, 0.2))
+        body = figure(spec, "stool")
+        cylinder(body, 0.4, 0.06, [0, 0, 0.3], (0.4, 0.6, 0.8))
+        for cos, sin in even_turns(3):
+            box(body, [0.07, 0.07, 0.45], [0.6 * cos, 0.6 * sin, -0.2], (0.8, 0.8, 0.8), np.arctan2(sin, cos))
+            box(body, [0.3, 0.04, 0.04], [0.3 * cos, 0.3 * sin, 0.2], (0.8, 0.8, 0.8), np.arctan2(sin, cos))
+        body = figure(spec, "table")
+        box(body, [0.65, 0.65, 0.06], [0, 0, 0.2], (0.35, 0.65, 0.4))
+        for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            box(body, [0.07, 0.07, 0.3], [0.55 * x, 0.55 * y, -0.15], (0.8, 0.7, 0.5))
+        body = figure(spec, "swivel base")
+        cylinder(body, 0.1, 0.4, [0, 0, 0.1], (0.8, 0.8, 0.8))
+        for cos, sin in even_turns(5):
+            box(body, [0.4, 0.06, 0.05], [0.45 * cos, 0.45 * sin, -0.3], (0.6, 0.6, 0.65), np.arctan2(sin, cos))
+            cylinder(body, 0.1, 0.06, [0.85 * cos, 0.85 * sin, -0.35], (0.9, 0.6, 0.2))
+        return spec.compile()
+
+    def turned(self, pose: Float) -> Float:
+        return about_vertical(pose)
+
+    def stabilizer(self, orbit: int) -> Float:
+        return even_turns(orbit + 1)

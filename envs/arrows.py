@@ -45,7 +45,8 @@ class Arrows(OrbitWorld):
         """Arrows of the stars in these worlds."""
         return self.orbit[worlds] + 1
 
-    def stabilizer(self, orbit: int) -> Float:
+    @classmethod
+    def stabilizer(cls, orbit: int) -> Float:
         return even_turns(orbit + 1)
 
 
@@ -63,7 +64,8 @@ class ColouredArrows(Arrows):
     def count(self, worlds: Worlds) -> Any:
         return self.orbit[worlds] // 5 + 1
 
-    def stabilizer(self, orbit: int) -> Float:
+    @classmethod
+    def stabilizer(cls, orbit: int) -> Float:
         return even_turns(orbit // 5 + 1)
 
 
@@ -97,7 +99,8 @@ class DoubleArrows(OrbitWorld):
             for body in (one, other):
                 self.reveal(body, worlds, self.orbit[worlds] == orbit)
 
-    def stabilizer(self, orbit: int) -> Float:
+    @classmethod
+    def stabilizer(cls, orbit: int) -> Float:
         one, other = (even_turns(count) for count in ((2, 3), (3, 5))[orbit])
         return np.concatenate([np.repeat(one, len(other), 0), np.tile(other, (len(one), 1))], 1)
 

@@ -71,9 +71,10 @@ class OrbitWorld(World):
     def show(self, worlds: Worlds) -> None:
         """Put into the scenes of these worlds what is to be seen of their classes and poses."""
 
-    def stabilizer(self, orbit: int) -> Float:
+    @classmethod
+    def stabilizer(cls, orbit: int) -> Float:
         """The elements ``s`` with ``s·x = x`` for the class in the pose 1, ``(order, dim)``; 1 alone where free."""
-        return self.group.identity()[None]
+        return cls.group.identity()[None]
 
     def random_pose(self, generator: np.random.Generator, orbit: int) -> Float:
         """Where an episode begins."""

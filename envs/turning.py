@@ -92,8 +92,9 @@ class Solids(Turning):
             hull(spec, figure(spec, name), points / np.linalg.norm(points[0]), (0.9, 0.85, 0.7))
         return spec.compile()
 
-    def stabilizer(self, orbit: int) -> Float:
-        return np.asarray(Rotation.create_group(self.symmetries[self.orbits[orbit]]).as_matrix().reshape(-1, 9))
+    @classmethod
+    def stabilizer(cls, orbit: int) -> Float:
+        return np.asarray(Rotation.create_group(cls.symmetries[cls.orbits[orbit]]).as_matrix().reshape(-1, 9))
 
 
 class Models(Turning):
@@ -143,5 +144,6 @@ class Models(Turning):
     def turned(self, pose: Float) -> Float:
         return about_vertical(pose)
 
-    def stabilizer(self, orbit: int) -> Float:
+    @classmethod
+    def stabilizer(cls, orbit: int) -> Float:
         return even_turns(orbit + 1)

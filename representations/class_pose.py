@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from envs.transitions import Transitions
+from representations.acted import Latents
 from representations.stabilizers import StabilizerEncoder, StabilizerLearner
 
 
@@ -32,8 +33,11 @@ class ClassPoseEncoder(StabilizerEncoder):
         latents = super().latents(images)
         return {"class": latents["class"], "pose": latents["poses"][:, 0]}
 
-    def poses(self, latents: dict[str, Tensor]) -> Tensor:
+    def poses(self, latents: Latents) -> Tensor:
         return latents["pose"][:, None]
+
+    def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        return {**latents, "pose": self.acting.compose(displacement, latents["pose"])}
 
 
 class ClassPoseLearner(StabilizerLearner):

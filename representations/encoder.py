@@ -27,8 +27,12 @@ Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 ENCODERS = {
     "AgentObjectEncoder": "representations.agent_object:AgentObjectEncoder",
     "Autoencoder": "representations.baselines.autoencoder:Autoencoder",
+    "AutoencoderDynamics": "representations.baselines.dynamics:AutoencoderDynamics",
     "ClassPoseEncoder": "representations.class_pose:ClassPoseEncoder",
     "EquivariantEncoder": "representations.equivariant:EquivariantEncoder",
+    "LinearDynamics": "representations.baselines.dynamics:LinearDynamics",
+    "MDPHomomorphism": "representations.baselines.dynamics:MDPHomomorphism",
+    "NeuralRenderer": "representations.baselines.neural_renderer:NeuralRenderer",
     "StabilizerEncoder": "representations.stabilizers:StabilizerEncoder",
 }
 """Every encoder: its name and the class that makes it. A new encoder is one file and one line here."""

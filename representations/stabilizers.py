@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from envs.groups import Group, group_from_name
 from envs.transitions import Transitions
-from representations.encoder import Encoder, as_tensor, to_images
+from representations.acted import ActedEncoder, Latents
+from representations.encoder import as_tensor, to_images
 from representations.networks import make_backbone
 from representations.training import Stage
 
@@ -33,7 +34,7 @@ ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
 """Factors on λ, one after another, each for a fifth of the training."""
 
 
-class StabilizerEncoder(Encoder):
+class StabilizerEncoder(ActedEncoder):
     """An invariant class on the unit sphere, and a set of poses.
 
     Args:
@@ -73,9 +74,19 @@ class StabilizerEncoder(Encoder):
             "poses": self.acting.project(raw),
         }
 
-    def poses(self, latents: dict[str, Tensor]) -> Tensor:
+    def poses(self, latents: Latents) -> Tensor:
         """The set of poses among the latents, ``(B, N, group.dim)``."""
         return latents["poses"]
+
+    def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        """``g·(e, {h_i}) = (e, {g·h_i})``."""
+        return {**latents, "poses": self.acting.compose(displacement[:, None], latents["poses"])}
+
+    def gap(self, a: Latents, b: Latents) -> Tensor:
+        """Mean squared distance of the poses of ``b`` to the nearest of ``a``, plus one minus the classes' cosine."""
+        x, y = self.poses(a), self.poses(b)
+        between = [self.acting.squared_distance(y[None, :, :, None], one[None, None, None]).amin(3) for one in x]
+        return torch.cat(between).mean(2) + 1 - a["class"] @ b["class"].T
 
 
 class StabilizerLearner(nn.Module):

@@ -16,6 +16,7 @@ from scripts.jobs import run_jobs
 from scripts.progress import bar
 from scripts.rl import Job
 from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
+from scripts.symmetry import benchmark_symmetry
 
 if TYPE_CHECKING:
     from envs.transitions import Transitions
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 class Benchmark(Command):
     """Measure what the README claims, over seeds, and write it to results/. Stopped, it goes on at the next seed."""
 
-    what: Annotated[Literal["encoder", "rl", "render"], tyro.conf.Positional] = "encoder"
-    """The encoder's errors and speed; reinforcement learning on it; or frames a second."""
-    world: str = "Soccer"
-    """Name of the world."""
-    seeds: int = 5
-    """How many seeds, from 100 on."""
+    what: Annotated[Literal["encoder", "rl", "render", "class-pose", "stabilizers"], tyro.conf.Positional] = "encoder"
+    """The agent-object encoder's errors and speed; reinforcement learning on it; frames a second; or encoders of class
+    and pose, and of symmetric objects, against others."""
+    world: str | None = None
+    """Name of the world; Soccer if none is given, and for class-pose and stabilizers all of theirs."""
+    quick: bool = False
+    """Of class-pose and stabilizers, one seed of a size for two cores; the full size, the papers', is for a GPU."""
+    seeds: int | None = None
+    """How many seeds, from 100 on; five if no number is given, one if it is quick."""
     transitions: int = 20_000
     """How many transitions to learn from."""
     rl_steps: int = 24_000
@@ -42,31 +46,46 @@ class Benchmark(Command):
     """Folder of what is made on the way, a part a seed."""
 
     def run(self) -> dict[str, Any]:
+        number = self.seeds or (1 if self.quick else 5)
+        if self.what in ("class-pose", "stabilizers"):
+            return benchmark_symmetry(
+                self.what,
+                quick=self.quick,
+                seeds=number,
+                world=self.world,
+                device=self.device,
+                results=self.results,
+                work=self.work,
+            )
         measure = {"encoder": self._encoder, "rl": self._rl, "render": self._render}[self.what]
-        seeds = [FIRST_SEED + index for index in range(self.seeds)]
+        seeds = [FIRST_SEED + index for index in range(number)]
         rows = [self._cached(seed, measure) for seed in seeds]
         name = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}[self.what]
         result = over_seeds(rows, seeds)
-        write_json(self.results / f"{name}_{self.world.lower()}.json", result)
+        write_json(self.results / f"{name}_{self._world.lower()}.json", result)
         return {label: figure["mean"] for label, figure in result["figures"].items()}
+
+    @property
+    def _world(self) -> str:
+        return self.world or "Soccer"
 
     def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, Any]:
         """What was measured for this seed before, or now, and the commit that measured it."""
-        path = self.work / self.world / f"{self.what}-{seed}.json"
+        path = self.work / self._world / f"{self.what}-{seed}.json"
         if not path.exists():
             write_json(path, {"commit": commit(), "figures": measure(seed)})
         row: dict[str, Any] = read_json(path)
         return row
 
     def _encoder(self, seed: int) -> dict[str, float]:
-        transitions = collect_transitions(self.world, self.transitions, seed, self.device)
-        checkpoint = self.work / self.world / f"encoder-{seed}.checkpoint"
+        transitions = collect_transitions(self._world, self.transitions, seed, self.device)
+        checkpoint = self.work / self._world / f"encoder-{seed}.checkpoint"
         bare = [bare_transitions_per_second(transitions)]
         encoder, report = train_encoder(transitions, seed=seed, device=self.device, checkpoint=checkpoint)
         bare.append(bare_transitions_per_second(transitions))
-        held_out = collect_transitions(self.world, 4000, seed + HELD_OUT_SEED, self.device, "Held-out data")
-        encoder.to("cpu").save(self.work / self.world / f"encoder-{seed}")
-        rows = encoder_evaluation(encoder, held_out, self.world)["rows"]
+        held_out = collect_transitions(self._world, 4000, seed + HELD_OUT_SEED, self.device, "Held-out data")
+        encoder.to("cpu").save(self.work / self._world / f"encoder-{seed}")
+        rows = encoder_evaluation(encoder, held_out, self._world)["rows"]
         trained, untrained, chance = rows["trained"], rows["untrained"], rows["chance"]
         speed = report.transitions / report.seconds
         return {
@@ -94,14 +113,14 @@ class Benchmark(Command):
         from envs import task_class
         from representations.encoder import Encoder
 
-        folder = self.work / self.world / f"encoder-{seed}"
-        policies = self.work / self.world / f"policies-{seed}"
+        folder = self.work / self._world / f"encoder-{seed}"
+        policies = self.work / self._world / f"policies-{seed}"
         jobs = [
-            Job(name, self.world, source, self.rl_steps, seed, self.device, policies / name)
+            Job(name, self._world, source, self.rl_steps, seed, self.device, policies / name)
             for name, source in (("encoder", folder), ("true_state", None))
         ]
         run_jobs([job for job in jobs if not job.curve_file.exists()])
-        batch = task_class(self.world)(200, device=self.device)
+        batch = task_class(self._world)(200, device=self.device)
         start = EVALUATION_SEED + seed
         see = observe_latents(Encoder.load(folder))
         reached = {job.name: _steps_to(job.curve_file, 0.95) for job in jobs}
@@ -119,7 +138,7 @@ class Benchmark(Command):
 
         from envs import task_class
 
-        batch = task_class(self.world)(256, device=self.device)
+        batch = task_class(self._world)(256, device=self.device)
         batch.reset(np.arange(256), [np.random.default_rng(seed + index) for index in range(256)])
         action = np.random.default_rng(seed).uniform(-0.3, 0.3, (256, batch.group.dim))
         acting = bare = 0.0

@@ -28,8 +28,13 @@ from representations.encoder import (
 )
 
 SHAPE = (32, 32, 3)
-NOT_IN_LATENTS = {"AgentObjectEncoder": {"log_radii", "log_softness"}}
-"""Parameters of the likelihood of contact, which say nothing about where anything is."""
+TRANSITION = {f"transition.{layer}.{name}" for layer in (0, 2, 4) for name in ("weight", "bias")}
+NOT_IN_LATENTS = {
+    "AgentObjectEncoder": {"log_radii", "log_softness"},
+    "AutoencoderDynamics": TRANSITION,
+    "MDPHomomorphism": TRANSITION,
+}
+"""Parameters of the likelihood of contact, and of transitions, which say nothing about where anything is."""
 
 all_encoders = pytest.mark.parametrize("name", sorted(ENCODERS))
 all_backbones = pytest.mark.parametrize("backbone", ["spatial_softmax", "resnet18"])

@@ -1,0 +1,251 @@
+"""Latents with a transition that is learned, or linear: what class and pose are compared with.
+
+* `MDPHomomorphism`: van der Pol, Kipf, Oliehoek, Welling, *Plannable approximations to MDP homomorphisms: equivariance
+  under actions*, AAMAS 2020 (arXiv:2002.11963). The latent's transition is a network of latent and action.
+* `LinearDynamics`: the group acts on copies of ``R^k`` by matrices, as in Quessard, Barrett, Clements, *Learning
+  disentangled representations and group structure of dynamical environments*, NeurIPS 2020, but for the matrices, which
+  are given here. Nothing is decoded: the hinge below keeps the latent from collapsing.
+* `AutoencoderDynamics`: the latent is learned from reconstruction alone, and a transition network on it afterwards.
+
+All minimise ``‖g·z − z'‖²``; the first two also the hinge ``max(0, ε − ‖z'' − z'‖²)`` with the latent of another item.
+
+Deviation: a negative is never the item itself, which in the published code it may be.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, group_from_name
+from envs.transitions import Transitions
+from representations.acted import ActedEncoder, Latents, pairwise_squared
+from representations.encoder import as_tensor, to_images
+from representations.networks import make_backbone
+from representations.training import Stage
+
+MARGIN = 1.0
+"""ε, the squared distance from which on latents of different items do not repel."""
+BATCH = 64
+
+
+class MDPHomomorphism(ActedEncoder):
+    """A latent ``z ∈ R^k`` and a network ``z ↦ z + T(z, g)``.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts.
+        backbone: as of the encoders that it is compared with.
+        size: ``k``.
+
+    Latents: ``state`` ``(B, k)``.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18", size: int = 16) -> None:
+        super().__init__(shape, group)
+        self.backbone, self.size = backbone, size
+        self.trunk = make_backbone(backbone, self.shape)
+        self.head = nn.Linear(self.trunk.features, size)
+        inputs = size + group_from_name(group).dim
+        self.transition = nn.Sequential(
+            nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, size)
+        )
+
+    @property
+    def latent_dim(self) -> int:
+        return self.size
+
+    def latents(self, images: Tensor) -> Latents:
+        return {"state": self.head(self.trunk(images))}
+
+    def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        state = latents["state"]
+        return {"state": state + self.transition(torch.cat([state, displacement], 1))}
+
+    def gap(self, a: Latents, b: Latents) -> Tensor:
+        return pairwise_squared(a["state"], b["state"])
+
+
+class AutoencoderDynamics(MDPHomomorphism):
+    """The same, but with a latent that is learned from reconstruction alone: see `AutoencoderDynamicsLearner`.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts.
+        backbone: as of the encoders that it is compared with.
+        size: ``k``.
+
+    Latents: ``state`` ``(B, k)``, standardised, since reconstruction leaves their scale open.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18", size: int = 16) -> None:
+        super().__init__(shape, group, backbone, size)
+        self.standardise = nn.BatchNorm1d(size, affine=False)
+
+    def latents(self, images: Tensor) -> Latents:
+        return {"state": self.standardise(super().latents(images)["state"])}
+
+
+class LinearDynamics(ActedEncoder):
+    """Copies of the space on which the group acts by matrices, ``z ↦ ρ(g) z``.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts.
+        backbone: as of the encoders that it is compared with.
+        copies: how many.
+
+    Latents: ``state`` ``(B, copies, k)`` for matrices of ``k × k``; affine ones leave a last coordinate at 1.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18", copies: int = 4) -> None:
+        super().__init__(shape, group)
+        self.backbone, self.copies = backbone, copies
+        self.acting = group_from_name(group)
+        self.width = matrix(self.acting, torch.as_tensor(self.acting.identity())).shape[-1]
+        self.trunk = make_backbone(backbone, self.shape)
+        self.head = nn.Linear(self.trunk.features, copies * self.width)
+
+    @property
+    def latent_dim(self) -> int:
+        return self.copies * self.width
+
+    def latents(self, images: Tensor) -> Latents:
+        return {"state": self.head(self.trunk(images)).unflatten(1, (self.copies, self.width))}
+
+    def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        return {"state": latents["state"] @ matrix(self.acting, displacement).mT}
+
+    def gap(self, a: Latents, b: Latents) -> Tensor:
+        return pairwise_squared(a["state"], b["state"])
+
+
+def matrix(group: Group, g: Tensor) -> Tensor:
+    """Matrices ``(..., k, k)`` by which elements act linearly; translations on affine coordinates."""
+    if isinstance(group, Product):
+        blocks = [matrix(factor, part) for factor, part in zip(group.factors, group.parts(g), strict=True)]
+        sizes = [block.shape[-1] for block in blocks]
+        rows = [
+            torch.cat(
+                [block if i == j else block.new_zeros(*g.shape[:-1], sizes[i], sizes[j]) for j in range(len(sizes))], -1
+            )
+            for i, block in enumerate(blocks)
+        ]
+        return torch.cat(rows, -2)
+    if isinstance(group, SpaceRotations):
+        return g.reshape(*g.shape[:-1], 3, 3)
+    if isinstance(group, PlaneRotations):
+        cos, sin = g[..., 0], g[..., 1]
+        return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    turn = matrix(PlaneRotations(), g[..., 2:]) if isinstance(group, PlaneMotions) else torch.eye(group.dim).to(g)
+    shift = (g[..., :2] if isinstance(group, PlaneMotions) else g)[..., None]
+    upper = torch.cat([turn.expand(*g.shape[:-1], *turn.shape[-2:]), shift], -1)
+    last = torch.zeros_like(upper[..., :1, :])
+    last[..., -1] = 1
+    return torch.cat([upper, last], -2)
+
+
+class DynamicsLearner(nn.Module):
+    """Trains `MDPHomomorphism` or `LinearDynamics` on transitions.
+
+    Args:
+        encoder: what to train.
+        transitions: frames and displacements; their truths are not read.
+        scale: factor on the number of updates, the same as that of `StabilizerLearner`.
+    """
+
+    def __init__(self, encoder: ActedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__()
+        encoder.require_fitting(transitions)
+        self.encoder = encoder
+        self._scale = scale
+        device = next(encoder.parameters()).device
+        self._frames = as_tensor(transitions.frames).to(device)
+        self._start, self._end = as_tensor(transitions.start).to(device), as_tensor(transitions.end).to(device)
+        self._displacement = as_tensor(transitions.displacement).to(device)
+
+    def stages(self) -> list[Stage]:
+        """What to minimise."""
+        steps = max(1, round(self._scale * 6000))
+        return [Stage("dynamics", steps, self.loss, list(self.encoder.parameters()), BATCH, 1e-3)]
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of what is foretold, and the hinge between different items."""
+        images, displacement = self.draw(generator)
+        x, y = halves(self.encoder.latents(images))
+        foretold = self.encoder.gap(self.encoder.act(displacement, x), y).diagonal().mean()
+        apart = self.encoder.gap(y, y)
+        others = ~torch.eye(len(apart), dtype=torch.bool, device=apart.device)
+        hinge = functional.relu(MARGIN - apart)[others].mean()
+        return foretold + hinge, {"foretold": foretold.detach(), "hinge": hinge.detach()}
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images before and after, ``(2 B, C, H, W)``, and displacements ``(B, dim)``."""
+        chosen = torch.randint(len(self._start), (BATCH,), generator=generator).to(self._start.device)
+        images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
+        return images, self._displacement[chosen]
+
+
+class AutoencoderDynamicsLearner(DynamicsLearner):
+    """Trains `AutoencoderDynamics`: half of the updates reconstruct, half learn the transition."""
+
+    def __init__(self, encoder: AutoencoderDynamics, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__(encoder, transitions, scale)
+        self.dynamics = encoder
+        self.decoder = decoder(encoder.size, encoder.shape).to(next(encoder.parameters()).device)
+
+    def stages(self) -> list[Stage]:
+        steps = max(1, round(self._scale * 6000))
+        seen = [*self.dynamics.trunk.parameters(), *self.dynamics.head.parameters(), *self.decoder.parameters()]
+        foretold = list(self.dynamics.transition.parameters())
+        later = max(1, steps // 2)
+        return [
+            Stage("reconstruction", max(1, steps - later), self.reconstruct, seen, BATCH, 1e-3),
+            Stage("transition", later, self.loss, foretold, BATCH, 1e-3),
+        ]
+
+    def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of images, summed over the pixels."""
+        images, _ = self.draw(generator)
+        error = (self.decoder(self.dynamics.latents(images)["state"]) - images).pow(2).sum((1, 2, 3)).mean()
+        return error, {"reconstruction": error.detach()}
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        images, displacement = self.draw(generator)
+        with torch.no_grad():
+            x, y = halves(self.dynamics.latents(images))
+        foretold = self.dynamics.gap(self.dynamics.act(displacement, x), y).diagonal().mean()
+        return foretold, {"foretold": foretold.detach()}
+
+
+def halves(latents: Latents) -> tuple[Latents, Latents]:
+    """Latents of the first and of the second half of a batch."""
+    parts = {name: torch.chunk(latent, 2) for name, latent in latents.items()}
+    return {name: part[0] for name, part in parts.items()}, {name: part[1] for name, part in parts.items()}
+
+
+def decoder(size: int, shape: tuple[int, int, int]) -> nn.Module:
+    """From latents ``(B, size)`` to images: for looking, and for those that learn by reconstruction."""
+    height, width, channels = shape
+    small = (-(-height // 8), -(-width // 8))
+    return nn.Sequential(
+        nn.Linear(size, 64 * small[0] * small[1]),
+        nn.ReLU(),
+        nn.Unflatten(1, (64, *small)),
+        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(16, channels, 4, stride=2, padding=1),
+        _Crop(height, width),
+    )
+
+
+class _Crop(nn.Module):
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[..., : self.height, : self.width]

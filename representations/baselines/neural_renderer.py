@@ -1,0 +1,112 @@
+"""An equivariant neural renderer: the latent is a volume of features, which the group turns or shifts in space.
+
+Dupont, Bautista, Colburn, Sankar, Guestrin, Susskind, Shan, *Equivariant neural rendering*, ICML 2020
+(arXiv:2006.07630). It learns to draw ``y`` from the volume of ``x`` that ``g`` has moved, and ``x`` from that of ``y``.
+
+Deviations: the trunk is that of the encoders it is compared with, and what draws is a small network; both are larger in
+the paper. Groups: rotations of space; rotations of the plane, about the third axis; translations of up to three
+coordinates, in units of half the volume's side. There is no volume on which others act.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
+from envs.transitions import Transitions
+from representations.acted import ActedEncoder, Latents, pairwise_squared
+from representations.baselines.dynamics import DynamicsLearner, decoder, halves
+from representations.networks import make_backbone
+from representations.training import Stage
+
+SIDE, CHANNELS = 6, 8
+"""Cells along a side of the volume, and features of a cell."""
+
+
+class NeuralRenderer(ActedEncoder):
+    """A volume of features.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: ``"SO3"``, ``"SO2"``, or ``"R1"`` to ``"R3"``.
+        backbone: as of the encoders that it is compared with.
+
+    Latents: ``volume`` ``(B, channels, side, side, side)``.
+
+    Raises:
+        ValueError: the group acts on no volume.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18") -> None:
+        super().__init__(shape, group)
+        self.backbone = backbone
+        self.acting = group_from_name(group)
+        affine(self.acting, torch.as_tensor(self.acting.identity())[None])
+        self.trunk = make_backbone(backbone, self.shape)
+        self.head = nn.Linear(self.trunk.features, CHANNELS * SIDE**3)
+
+    @property
+    def latent_dim(self) -> int:
+        return CHANNELS * SIDE**3
+
+    def latents(self, images: Tensor) -> Latents:
+        return {"volume": self.head(self.trunk(images)).unflatten(1, (CHANNELS, SIDE, SIDE, SIDE))}
+
+    def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        volume = latents["volume"]
+        # Sampling asks where a cell comes from: the inverse element.
+        where = affine(self.acting, self.acting.inverse(displacement))
+        grid = functional.affine_grid(where.to(volume), list(volume.shape), align_corners=False)
+        return {"volume": functional.grid_sample(volume, grid, align_corners=False)}
+
+    def gap(self, a: Latents, b: Latents) -> Tensor:
+        return pairwise_squared(a["volume"], b["volume"])
+
+
+def affine(group: Group, g: Tensor) -> Tensor:
+    """Matrices ``(B, 3, 4)`` by which elements move points of space.
+
+    Raises:
+        ValueError: they move none.
+    """
+    turn, shift = torch.eye(3).to(g).repeat(len(g), 1, 1), torch.zeros(len(g), 3).to(g)
+    if isinstance(group, SpaceRotations):
+        turn = g.reshape(len(g), 3, 3)
+    elif isinstance(group, PlaneRotations):
+        turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1] = g[:, 0], -g[:, 1], g[:, 1], g[:, 0]
+    elif isinstance(group, Translations) and group.dim <= 3:
+        shift[:, : group.dim] = g
+    else:
+        raise ValueError(f"{group.name} acts on no volume; an equivariant neural renderer needs SO2, SO3, R1, R2 or R3")
+    return torch.cat([turn, shift[..., None]], 2)
+
+
+class NeuralRendererLearner(DynamicsLearner):
+    """Trains a `NeuralRenderer`: images are drawn from the volumes of others, moved.
+
+    Args:
+        encoder: what to train.
+        transitions: frames and displacements; their truths are not read.
+        scale: factor on the number of updates.
+    """
+
+    def __init__(self, encoder: NeuralRenderer, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__(encoder, transitions, scale)
+        self.acting = encoder.acting
+        self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
+
+    def stages(self) -> list[Stage]:
+        (stage,) = super().stages()
+        return [Stage("rendering", stage.steps, self.loss, list(self.parameters()), stage.batch_size, 1e-3)]
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of images drawn from each other's volume, summed over the pixels."""
+        images, displacement = self.draw(generator)
+        x, y = halves(self.encoder.latents(images))
+        moved = self.encoder.act(displacement, x)["volume"]
+        back = self.encoder.act(self.acting.inverse(displacement), y)["volume"]
+        drawn = self.decoder(torch.cat([back, moved]).flatten(1))
+        error = (drawn - images).pow(2).sum((1, 2, 3)).mean()
+        return error, {"rendering": error.detach()}

@@ -1,0 +1,185 @@
+"""How well latents follow the group, on data that an encoder was not trained on.
+
+The hit-rate, and what it is compared with, are those of Marchetti et al., AISTATS 2023 (arXiv:2207.03116); sets of
+poses and ``D_LSBD`` follow Pérez Rey et al., ECML 2023 (arXiv:2301.05231).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from envs.groups import Group
+from envs.transitions import Transitions
+from representations.acted import ActedEncoder, Latents
+from representations.encoder import CHUNK, as_tensor, to_images
+
+Floats = NDArray[np.floating[Any]]
+
+BATCH = 32
+"""Items among which the right one is to be found, as published; a smaller batch would make it easier."""
+SAME = 0.25
+"""Squared distance below which two poses are the same: in rotations an angle of 20°, where the least between different
+elements of the stabilizers that occur is 72° and a network errs by a few degrees."""
+
+
+@dataclass(frozen=True)
+class Walks:
+    """Frames, and what acted between them.
+
+    Attributes:
+        start: ``(W, H, W, C)`` uint8, where walks start.
+        end: ``(W, H, W, C)`` uint8, where they lead.
+        displacement: ``(W, steps, dim)`` float32, group elements one after another.
+    """
+
+    start: NDArray[np.uint8]
+    end: NDArray[np.uint8]
+    displacement: NDArray[np.float32]
+
+
+def walks(transitions: Transitions, steps: int, batches: int = 10, seed: int = 0) -> Walks:
+    """Random walks of so many steps among the episodes, in whole batches of `BATCH`.
+
+    Raises:
+        ValueError: there are fewer of them than one batch.
+    """
+    leaving = np.full(len(transitions.frames), -1)
+    leaving[transitions.start] = np.arange(len(transitions))
+    along = np.arange(len(transitions))[:, None]
+    for _ in range(steps - 1):
+        after = leaving[transitions.end[along[:, -1]]]
+        along = np.concatenate([along, after[:, None]], 1)[after >= 0]
+    if len(along) < BATCH:
+        raise ValueError(f"{BATCH} walks of {steps} steps are needed, the transitions hold {len(along)}; collect more")
+    count = min(batches, len(along) // BATCH) * BATCH
+    along = np.random.default_rng(seed).choice(along, count, replace=False)
+    return Walks(
+        transitions.frames[transitions.start[along[:, 0]]],
+        transitions.frames[transitions.end[along[:, -1]]],
+        transitions.displacement[along],
+    )
+
+
+def hit_rate(encoder: ActedEncoder, some: Walks) -> float:
+    """How often, among 32 items, what the latent foretells of a walk's end is nearest to the latent of that end.
+
+    The actions act on the latent of the first frame one after another.
+    """
+    hits = []
+    for begin in range(0, len(some.start), BATCH):
+        part = slice(begin, begin + BATCH)
+        with torch.no_grad():
+            foretold, seen = (_latents(encoder, frames[part]) for frames in (some.start, some.end))
+            for step in as_tensor(some.displacement[part]).unbind(1):
+                foretold = encoder.act(step.to(next(encoder.parameters()).device), foretold)
+            nearest = encoder.gap(foretold, seen).argmin(1).cpu()
+        hits.append((nearest == torch.arange(BATCH)).float().mean().item())
+    return float(np.mean(hits))
+
+
+def distinct(group: Group, poses: Floats) -> NDArray[np.int64]:
+    """How many elements of each set ``(n, N, dim)`` are distinct, ``(n,)``: the estimated order of the stabilizer.
+
+    Elements nearer than `SAME` are the same, and so are those that are linked by such.
+    """
+    gap = group.squared_distance(poses[:, :, None], poses[:, None])
+    return np.array([connected_components(each < SAME, directed=False)[0] for each in gap], int)
+
+
+@dataclass(frozen=True)
+class Order:
+    """The estimated order of a stabilizer, and the share of images that it was found in.
+
+    Attributes:
+        order: the most frequent number of distinct elements.
+        agreement: share of the images with that number.
+        images: how many there were.
+    """
+
+    order: int
+    agreement: float
+    images: int
+
+
+def orders(group: Group, poses: Floats, label: NDArray[np.int64]) -> dict[int, Order]:
+    """The order of each class's stabilizer, from sets of poses ``(n, N, dim)`` and labels ``(n,)`` of the classes."""
+    number = distinct(group, poses)
+    result = {}
+    for one in np.unique(label):
+        values, counts = np.unique(number[label == one], return_counts=True)
+        result[int(one)] = Order(int(values[counts.argmax()]), float(counts.max() / counts.sum()), int(counts.sum()))
+    return result
+
+
+def pose_error(
+    group: Group,
+    poses: Floats,
+    true: Floats,
+    orbit: NDArray[np.int64],
+    stabilizers: Sequence[Floats],
+) -> float:
+    """Root mean squared distance of poses from the true cosets.
+
+    Of every class a right factor ``c`` is free: ``φ_i(x) ≈ h·s·c`` for a true pose ``h`` and some ``s`` that leaves the
+    class as it is. It is chosen among the residuals ``h⁻¹·φ_i(x)`` of up to 64 images, the one that errs least.
+
+    Args:
+        group: that acts.
+        poses: ``(n, N, dim)`` estimated.
+        true: ``(n, dim)``.
+        orbit: ``(n,)`` classes.
+        stabilizers: of each class, ``(order, dim)``.
+    """
+    squared = []
+    for one in np.unique(orbit):
+        rows = orbit == one
+        residual = group.compose(group.inverse(true[rows])[:, None], poses[rows])
+        candidates = group.compose(stabilizers[one][None], residual[:64, :1])
+        flat = residual.reshape(-1, group.dim)
+        errors = [group.squared_distance(flat[:, None], each[None]).min(1) for each in candidates]
+        squared.append(min(errors, key=lambda error: float(error.mean())))
+    return float(np.sqrt(np.concatenate(squared).mean()))
+
+
+def lsbd(
+    poses: Floats, true: Floats, orbit: NDArray[np.int64], stabilizer_orders: Sequence[int], group: Group
+) -> float:
+    """``D_LSBD``: every set of poses is turned back by the true pose; then it should be the same for all images.
+
+    Mean squared distance of what is turned back to its cluster's centre, one cluster for each element of the stabilizer
+    or of the set, whichever are fewer; the centres are group elements. For the circle and tori.
+    """
+    squared = []
+    for one in np.unique(orbit):
+        rows = orbit == one
+        residual = group.compose(group.inverse(true[rows])[:, None], poses[rows]).reshape(-1, group.dim)
+        count = min(stabilizer_orders[one], poses.shape[1])
+        starts = [kmeans2(residual, count, minit="++", rng=start, iter=50)[0] for start in range(8)]
+        errors = [group.squared_distance(residual[:, None], group.project(each)[None]).min(1) for each in starts]
+        squared.append(min(errors, key=lambda error: float(error.mean())))
+    return float(np.concatenate(squared).mean())
+
+
+def orbit_separation(classes: Floats, orbit: NDArray[np.int64]) -> float:
+    """How often the nearest class mean is the right one: means of the first half of the images, rate in the second."""
+    half = len(classes) // 2
+    known = np.unique(orbit[:half])
+    means = np.stack([classes[:half][orbit[:half] == one].mean(0) for one in known])
+    nearest = known[np.linalg.norm(classes[half:, None] - means[None], axis=2).argmin(1)]
+    return float((nearest == orbit[half:]).mean())
+
+
+def _latents(encoder: ActedEncoder, frames: NDArray[np.uint8]) -> Latents:
+    given: Tensor = as_tensor(frames)
+    device = next(encoder.parameters()).device
+    parts = [encoder.latents(to_images(part.to(device))) for part in torch.split(given, CHUNK)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

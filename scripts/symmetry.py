@@ -1,0 +1,227 @@
+"""`equiact benchmark class-pose` and `stabilizers`: encoders that follow a group against those that do not quite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scripts.commands import HELD_OUT_SEED
+from scripts.jobs import Show, run_jobs
+from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
+
+if TYPE_CHECKING:
+    from envs.orbits import OrbitWorld
+    from envs.transitions import Transitions
+    from representations.acted import ActedEncoder
+
+STEPS = (1, 10, 20)
+"""Lengths of the walks whose end is to be foretold."""
+WORLDS = {
+    "class-pose": ("Sprites", "Shapes", "MultiSprites", "Chairs", "Apartments"),
+    "stabilizers": ("Arrows", "ColouredArrows", "DoubleArrows", "Solids", "Models"),
+}
+OURS = {"class-pose": "class and pose", "stabilizers": "set of poses"}
+METHODS = {
+    "class-pose": (OURS["class-pose"], "MDP homomorphism", "linear", "neural renderer", "autoencoder"),
+    "stabilizers": (OURS["stabilizers"], "one pose", "neural renderer"),
+}
+ELEMENTS = {"Arrows": 10, "ColouredArrows": 10, "DoubleArrows": 20, "Solids": 80, "Models": 10}
+"""Size of the set of poses: more than the order of every stabilizer of the world."""
+GATHER = {"Solids": 5.0}
+"""λ where it is not 1, as in the paper."""
+VOLUMES = ("SO2", "SO3", "R2", "R3")
+"""Groups that act on the neural renderer's volume."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is learned from, and for how long.
+
+    Attributes:
+        transitions: to learn from.
+        held_out: to measure on.
+        backbone: network.
+        updates: of every method.
+    """
+
+    transitions: int
+    held_out: int
+    backbone: str
+    updates: int
+
+
+QUICK = Size(10_000, 2_000, "strided", 1_500)
+FULL = Size(100_000, 10_000, "resnet18", 60_000)
+"""The papers' network and about their number of images seen; for a GPU."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method in one world with one seed: trained, measured, and kept."""
+
+    world: str
+    method: str
+    seed: int
+    size: Size
+    device: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.world}, {self.method}, seed {self.seed}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.world}-{self.method.replace(' ', '_')}-{self.seed}"
+
+    @property
+    def makes(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    @cached_property
+    def kind(self) -> type[OrbitWorld]:
+        from envs import world_class
+
+        kind: type[Any] = world_class(self.world)
+        return kind
+
+    def run(self, show: Show) -> None:
+        encoder = self.train(show)
+        figures = measure(encoder, self.kind, self.collect(self.size.held_out, self.seed + HELD_OUT_SEED, show))
+        encoder.metrics = figures
+        encoder.save(self.folder / self.name)
+        write_json(self.makes, {"commit": commit(), "figures": figures})
+
+    def collect(self, count: int, seed: int, show: Show) -> Transitions:
+        """Random actions in the world."""
+        import gymnasium as gym
+
+        from envs.collect import collect
+
+        worlds = gym.make_vec(f"envs:equiact/{self.world}-v0", num_envs=64, device=self.device)
+        return collect(worlds, count, seed, progress=lambda done: show(done, count, "transitions"))
+
+    def train(self, show: Show) -> ActedEncoder:
+        """The method's encoder, trained; goes on where it was stopped."""
+        import torch
+
+        from representations.training import fit
+        from scripts.commands import resolve
+
+        data = self.collect(self.size.transitions, self.seed, show)
+        torch.manual_seed(self.seed)
+        learner = self.learner(data, resolve(self.device))
+
+        def progress(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
+            show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
+
+        checkpoint = self.folder / f"{self.name}.checkpoint"
+        fit(learner, learner.stages(), seed=self.seed, data=data.fingerprint, checkpoint=checkpoint, progress=progress)
+        encoder: ActedEncoder = learner.encoder.eval()
+        return encoder
+
+    def learner(self, data: Transitions, device: str) -> Any:
+        """What trains this method's encoder."""
+        from representations.baselines.dynamics import (
+            AutoencoderDynamics,
+            AutoencoderDynamicsLearner,
+            DynamicsLearner,
+            LinearDynamics,
+            MDPHomomorphism,
+        )
+        from representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererLearner
+        from representations.class_pose import ClassPoseEncoder, ClassPoseLearner
+        from representations.stabilizers import StabilizerEncoder, StabilizerLearner
+
+        height, width, channels = data.frames.shape[1:]
+        given = ((height, width, channels), data.group, self.size.backbone)
+        scale = self.size.updates / 6000
+        if self.method == OURS["stabilizers"]:
+            many = StabilizerEncoder(*given, elements=ELEMENTS[self.world]).to(device)
+            return StabilizerLearner(many, data, scale, GATHER.get(self.world, 1.0))
+        if self.method in (OURS["class-pose"], "one pose"):
+            return ClassPoseLearner(ClassPoseEncoder(*given).to(device), data, scale)
+        if self.method == "neural renderer":
+            return NeuralRendererLearner(NeuralRenderer(*given).to(device), data, scale)
+        if self.method == "autoencoder":
+            return AutoencoderDynamicsLearner(AutoencoderDynamics(*given).to(device), data, scale)
+        baseline = MDPHomomorphism(*given) if self.method == "MDP homomorphism" else LinearDynamics(*given)
+        return DynamicsLearner(baseline.to(device), data, scale)
+
+
+def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> dict[str, float]:
+    """Hit-rates, and of encoders with class and pose how well they know both."""
+    import numpy as np
+
+    from representations.equivariance import distinct, hit_rate, lsbd, orbit_separation, orders, pose_error, walks
+    from representations.stabilizers import StabilizerEncoder
+
+    figures = {f"hit_rate_{steps}": hit_rate(encoder, walks(held_out, steps)) for steps in STEPS}
+    if not isinstance(encoder, StabilizerEncoder):
+        return figures
+    generator = np.random.default_rng(0)
+    frames = generator.choice(len(held_out.frames), min(1000, len(held_out.frames)), replace=False)
+    latents = encoder.encode(held_out.frames[frames])
+    poses = latents["poses"] if "poses" in latents else latents["pose"][:, None]
+    true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
+    stabilizers = [kind.stabilizer(index) for index in range(len(kind.orbits))]
+    figures["pose_error"] = pose_error(encoder.acting, poses, true, orbit, stabilizers)
+    figures["orbit_separation"] = orbit_separation(latents["class"], orbit)
+    if encoder.group in ("SO2", "SO2xSO2"):
+        figures["d_lsbd"] = lsbd(poses, true, orbit, [len(each) for each in stabilizers], encoder.acting)
+    if encoder.elements > 1:
+        expected = np.array([len(each) for each in stabilizers])
+        figures["order_right_images"] = float((distinct(encoder.acting, poses) == expected[orbit]).mean())
+        found = orders(encoder.acting, poses, orbit)
+        figures["order_right_objects"] = float(np.mean([each.order == expected[one] for one, each in found.items()]))
+        for one, each in found.items():
+            if len(kind.orbits) <= 5:
+                figures[f"order of {kind.orbits[one]}"] = float(each.order)
+                figures[f"agreement on {kind.orbits[one]}"] = each.agreement
+    return figures
+
+
+def benchmark_symmetry(
+    what: str, *, quick: bool, seeds: int, world: str | None, device: str, results: Path, work: Path
+) -> dict[str, Any]:
+    """All cells of a benchmark, over the cores; its result file.
+
+    Raises:
+        ValueError: the benchmark has no such world.
+    """
+    if world is not None and world not in WORLDS[what]:
+        raise ValueError(f"the benchmark {what} has no world {world!r}; choose from {list(WORLDS[what])}")
+    size = QUICK if quick else FULL
+    numbers = [FIRST_SEED + index for index in range(seeds)]
+    chosen = WORLDS[what] if world is None else (world,)
+    folder = work / what / ("quick" if quick else "full")
+    cells = {
+        seed: [
+            Cell(name, method, seed, size, device, folder)
+            for name in chosen
+            for method in METHODS[what]
+            if method != "neural renderer" or _group(name) in VOLUMES
+        ]
+        for seed in numbers
+    }
+    run_jobs([cell for row in cells.values() for cell in row if not cell.makes.exists()])
+    result = over_seeds([_row(row) for row in cells.values()], numbers)
+    suffix = "" if world is None else f"_{world.lower()}"
+    write_json(results / f"{what.replace('-', '_')}{suffix}.json", result)
+    return {label: each["mean"] for label, each in result["figures"].items()}
+
+
+def _group(world: str) -> str:
+    from envs import world_class
+
+    return world_class(world).group.name
+
+
+def _row(cells: list[Cell]) -> dict[str, Any]:
+    """Figures of all cells of a seed, under the cell's name."""
+    measured = {f"{cell.world}, {cell.method}": read_json(cell.makes) for cell in cells}
+    commits = ", ".join(dict.fromkeys(each["commit"] for each in measured.values()))
+    figures = {f"{row}: {name}": value for row, each in measured.items() for name, value in each["figures"].items()}
+    return {"commit": commits, "figures": figures}

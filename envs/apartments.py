@@ -113,17 +113,17 @@ class Apartments(OrbitWorld):
     def random_pose(self, generator: np.random.Generator, orbit: int) -> Float:
         while True:
             place = np.append(generator.uniform(-HALF, HALF), 0.0)[None]
-            if self.free(place[:, :2], np.array([orbit]))[0]:
+            if self.has_room(place[:, :2], np.array([orbit]))[0]:
                 place[:, 2] = generator.uniform(-np.pi, np.pi)
                 turn = np.stack([np.cos(place[:, 2]), np.sin(place[:, 2])], 1)
                 return np.asarray(self.group.inverse(np.concatenate([place[:, :2], turn], 1))[0])
 
     def reached(self, before: Float, wanted: Float, orbit: NDArray[np.int64]) -> Float:
         start, end = self.robot(before)[:, :2], self.robot(wanted)[:, :2]
-        clear = np.all([self.free(start + share * (end - start), orbit) for share in np.linspace(0.2, 1, 5)], 0)
+        clear = np.all([self.has_room(start + share * (end - start), orbit) for share in np.linspace(0.2, 1, 5)], 0)
         return np.where(clear[:, None], wanted, before)
 
-    def free(self, places: Float, orbit: NDArray[np.int64]) -> Bool:
+    def has_room(self, places: Float, orbit: NDArray[np.int64]) -> Bool:
         """Whether the robot has room at places ``(n, 2)`` of the flats, ``(n,)``."""
         room = np.asarray((np.abs(places) <= HALF - BODY).all(1))
         for index, flat in enumerate(FLATS.values()):

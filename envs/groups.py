@@ -66,8 +66,13 @@ class Group(ABC):
         """A tangent vector at the identity with ``exp(log(g)) = g``, ``(..., tangent_dim)``."""
 
     @abstractmethod
+    def embed(self, g: Array) -> Array:
+        """Coordinates ``(..., k)`` in which the distance ``d_G`` is Euclidean."""
+
     def squared_distance(self, g: Array, h: Array) -> Array:
         """``d_G(g, h)²``, invariant under left translation; shape of the batch."""
+        squared: Array = ((self.embed(g) - self.embed(h)) ** 2).sum(-1)
+        return squared
 
     @abstractmethod
     def project(self, raw: Array) -> Array:
@@ -149,9 +154,8 @@ class Translations(Group):
     def log(self, g: Array) -> Array:
         return g
 
-    def squared_distance(self, g: Array, h: Array) -> Array:
-        squared: Array = ((g - h) ** 2).sum(-1)
-        return squared
+    def embed(self, g: Array) -> Array:
+        return g
 
     def project(self, raw: Array) -> Array:
         return raw
@@ -197,9 +201,8 @@ class PlaneRotations(Group):
         angle: Array = _module(g).arctan2(sin, cos)[..., None]
         return angle
 
-    def squared_distance(self, g: Array, h: Array) -> Array:
-        squared: Array = 2 * ((g - h) ** 2).sum(-1)
-        return squared
+    def embed(self, g: Array) -> Array:
+        return 2**0.5 * g
 
     def project(self, raw: Array) -> Array:
         return _unit(raw)
@@ -272,9 +275,8 @@ class SpaceRotations(Group):
 
         return _in_torch(lambda t: roma.rotmat_to_rotvec(t.unflatten(-1, (3, 3))), g)
 
-    def squared_distance(self, g: Array, h: Array) -> Array:
-        squared: Array = ((g - h) ** 2).sum(-1)
-        return squared
+    def embed(self, g: Array) -> Array:
+        return g
 
     def project(self, raw: Array) -> Array:
         first = _unit(raw[..., :3])
@@ -334,9 +336,8 @@ class PlaneMotions(Group):
         back = _stack(stretched, -half)
         return _join(turns.compose(back, g[..., :2]), angle)
 
-    def squared_distance(self, g: Array, h: Array) -> Array:
-        squared: Array = ((g - h) ** 2)[..., :2].sum(-1) + PlaneRotations().squared_distance(g[..., 2:], h[..., 2:])
-        return squared
+    def embed(self, g: Array) -> Array:
+        return _join(g[..., :2], PlaneRotations().embed(g[..., 2:]))
 
     def project(self, raw: Array) -> Array:
         return _join(raw[..., :2], _unit(raw[..., 2:]))
@@ -397,9 +398,8 @@ class Product(Group):
     def log(self, g: Array) -> Array:
         return _join(*(factor.log(part) for factor, part in zip(self.factors, self.parts(g), strict=True)))
 
-    def squared_distance(self, g: Array, h: Array) -> Array:
-        parts = zip(self.factors, self.parts(g), self.parts(h), strict=True)
-        return sum(factor.squared_distance(a, b) for factor, a, b in parts)  # type: ignore[return-value]
+    def embed(self, g: Array) -> Array:
+        return _join(*(factor.embed(part) for factor, part in zip(self.factors, self.parts(g), strict=True)))
 
     def project(self, raw: Array) -> Array:
         parts = _cut(raw, [factor.raw_dim for factor in self.factors])

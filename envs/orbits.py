@@ -76,6 +76,27 @@ class OrbitWorld(World):
         """The elements ``s`` with ``s·x = x`` for the class in the pose 1, ``(order, dim)``; 1 alone where free."""
         return cls.group.identity()[None]
 
+    @classmethod
+    def free(cls) -> bool:
+        """Whether the group acts freely: nothing but 1 leaves anything as it is."""
+        return all(len(cls.stabilizer(orbit)) == 1 for orbit in range(len(cls.orbits)))
+
+    @classmethod
+    def require_free(cls) -> None:
+        """Check that one pose is enough for everything.
+
+        Raises:
+            ValueError: the group does not act freely.
+        """
+        for orbit, name in enumerate(cls.orbits):
+            order = len(cls.stabilizer(orbit))
+            if order > 1:
+                raise ValueError(
+                    f"{cls.group.name} does not act freely on {cls.__name__}: {order} of its elements leave {name!r} "
+                    "as it is, so that its pose is a set and not one element; use a StabilizerEncoder "
+                    "(--encoder stabilizers)"
+                )
+
     def random_pose(self, generator: np.random.Generator, orbit: int) -> Float:
         """Where an episode begins."""
         return np.asarray(self.group.random(generator, 1)[0])

@@ -120,17 +120,34 @@ def orders(group: Group, poses: Floats, label: NDArray[np.int64]) -> dict[int, O
     return result
 
 
-def pose_error(
-    group: Group,
-    poses: Floats,
-    true: Floats,
-    orbit: NDArray[np.int64],
-    stabilizers: Sequence[Floats],
-) -> float:
-    """Root mean squared distance of poses from the true cosets.
+def free_factor(group: Group, poses: Floats, true: Floats, stabilizer: Floats) -> Floats:
+    """The right factor ``c`` that the theory leaves free for a class: ``φ_i(x) ≈ h·s·c`` for a true pose ``h``.
 
-    Of every class a right factor ``c`` is free: ``φ_i(x) ≈ h·s·c`` for a true pose ``h`` and some ``s`` that leaves the
-    class as it is. It is chosen among the residuals ``h⁻¹·φ_i(x)`` of up to 64 images, the one that errs least.
+    It is chosen among the residuals ``h⁻¹·φ_i(x)`` of up to 32 images, the one that errs least.
+
+    Args:
+        group: that acts.
+        poses: ``(n, N, dim)`` estimated, all of one class.
+        true: ``(n, dim)``.
+        stabilizer: of the class, ``(order, dim)``.
+
+    Returns:
+        ``c``, ``(dim,)``.
+    """
+    residual = group.compose(group.inverse(true)[:, None], poses)
+    flat, candidates = residual.reshape(-1, group.dim), residual[:32, 0]
+
+    def error(candidate: Floats) -> float:
+        images = group.compose(stabilizer, candidate[None])
+        return float(group.squared_distance(flat[:, None], images[None]).min(1).mean())
+
+    return np.asarray(min(candidates, key=error))
+
+
+def pose_error(
+    group: Group, poses: Floats, true: Floats, orbit: NDArray[np.int64], stabilizers: Sequence[Floats]
+) -> float:
+    """Root mean squared distance of poses from the true cosets, up to one right factor for each class (`free_factor`).
 
     Args:
         group: that acts.
@@ -142,11 +159,10 @@ def pose_error(
     squared = []
     for one in np.unique(orbit):
         rows = orbit == one
-        residual = group.compose(group.inverse(true[rows])[:, None], poses[rows])
-        candidates = group.compose(stabilizers[one][None], residual[:64, :1])
-        flat = residual.reshape(-1, group.dim)
-        errors = [group.squared_distance(flat[:, None], each[None]).min(1) for each in candidates]
-        squared.append(min(errors, key=lambda error: float(error.mean())))
+        factor = free_factor(group, poses[rows], true[rows], stabilizers[one])
+        coset = group.compose(true[rows][:, None], group.compose(stabilizers[one], factor[None])[None])
+        gap = group.squared_distance(poses[rows][:, :, None], coset[:, None])
+        squared.append(gap.min(2).ravel())
     return float(np.sqrt(np.concatenate(squared).mean()))
 
 

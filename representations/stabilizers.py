@@ -85,8 +85,9 @@ class StabilizerEncoder(ActedEncoder):
     def gap(self, a: Latents, b: Latents) -> Tensor:
         """Mean squared distance of the poses of ``b`` to the nearest of ``a``, plus one minus the classes' cosine."""
         x, y = self.poses(a), self.poses(b)
-        between = [self.acting.squared_distance(y[None, :, :, None], one[None, None, None]).amin(3) for one in x]
-        return torch.cat(between).mean(2) + 1 - a["class"] @ b["class"].T
+        between = pairwise(self.acting, y.flatten(0, 1), x.flatten(0, 1))
+        nearest = between.reshape(*y.shape[:2], *x.shape[:2]).amin(3).mean(1)
+        return nearest.T + 1 - a["class"] @ b["class"].T
 
 
 class StabilizerLearner(nn.Module):
@@ -155,8 +156,10 @@ class StabilizerLearner(nn.Module):
 
 
 def pairwise(group: Group, a: Tensor, b: Tensor) -> Tensor:
-    """``d(a_i, b_j)²`` of two sets each, ``(B, N, M)``."""
-    return group.squared_distance(a[:, :, None], b[:, None])
+    """``d(a_i, b_j)²`` of sets ``(..., N, dim)`` and ``(..., M, dim)``, ``(..., N, M)``: one product of matrices."""
+    x, y = group.embed(a), group.embed(b)
+    squared = x.square().sum(-1)[..., None] + y.square().sum(-1)[..., None, :] - 2 * x @ y.mT
+    return squared.clamp_min(0)
 
 
 def chamfer(group: Group, a: Tensor, b: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ ELEMENTS = {"Arrows": 10, "ColouredArrows": 10, "DoubleArrows": 20, "Solids": 80
 """Size of the set of poses: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
 """λ where it is not 1, as in the paper."""
+UPDATES = 6000
+"""Of `equiact train`."""
 VOLUMES = ("SO2", "SO3", "R2", "R3")
 """Groups that act on the neural renderer's volume."""
 
@@ -112,7 +114,8 @@ class Cell:
 
         data = self.collect(self.size.transitions, self.seed, show)
         torch.manual_seed(self.seed)
-        learner = self.learner(data, resolve(self.device))
+        device = resolve(self.device)
+        learner = make_learner(self.method, self.world, data, self.size.backbone, device, self.size.updates)
 
         def progress(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
             show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
@@ -122,33 +125,34 @@ class Cell:
         encoder: ActedEncoder = learner.encoder.eval()
         return encoder
 
-    def learner(self, data: Transitions, device: str) -> Any:
-        """What trains this method's encoder."""
-        from representations.baselines.dynamics import (
-            AutoencoderDynamics,
-            AutoencoderDynamicsLearner,
-            DynamicsLearner,
-            LinearDynamics,
-            MDPHomomorphism,
-        )
-        from representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererLearner
-        from representations.class_pose import ClassPoseEncoder, ClassPoseLearner
-        from representations.stabilizers import StabilizerEncoder, StabilizerLearner
 
-        height, width, channels = data.frames.shape[1:]
-        given = ((height, width, channels), data.group, self.size.backbone)
-        scale = self.size.updates / 6000
-        if self.method == OURS["stabilizers"]:
-            many = StabilizerEncoder(*given, elements=ELEMENTS[self.world]).to(device)
-            return StabilizerLearner(many, data, scale, GATHER.get(self.world, 1.0))
-        if self.method in (OURS["class-pose"], "one pose"):
-            return ClassPoseLearner(ClassPoseEncoder(*given).to(device), data, scale)
-        if self.method == "neural renderer":
-            return NeuralRendererLearner(NeuralRenderer(*given).to(device), data, scale)
-        if self.method == "autoencoder":
-            return AutoencoderDynamicsLearner(AutoencoderDynamics(*given).to(device), data, scale)
-        baseline = MDPHomomorphism(*given) if self.method == "MDP homomorphism" else LinearDynamics(*given)
-        return DynamicsLearner(baseline.to(device), data, scale)
+def make_learner(method: str, world: str, data: Transitions, backbone: str, device: str, updates: int) -> Any:
+    """What trains a method's encoder."""
+    from representations.baselines.dynamics import (
+        AutoencoderDynamics,
+        AutoencoderDynamicsLearner,
+        DynamicsLearner,
+        LinearDynamics,
+        MDPHomomorphism,
+    )
+    from representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererLearner
+    from representations.class_pose import ClassPoseEncoder, ClassPoseLearner
+    from representations.stabilizers import StabilizerEncoder, StabilizerLearner
+
+    height, width, channels = data.frames.shape[1:]
+    given = ((height, width, channels), data.group, backbone)
+    scale = updates / 6000
+    if method == OURS["stabilizers"]:
+        many = StabilizerEncoder(*given, elements=ELEMENTS[world]).to(device)
+        return StabilizerLearner(many, data, scale, GATHER.get(world, 1.0))
+    if method in (OURS["class-pose"], "one pose"):
+        return ClassPoseLearner(ClassPoseEncoder(*given).to(device), data, scale)
+    if method == "neural renderer":
+        return NeuralRendererLearner(NeuralRenderer(*given).to(device), data, scale)
+    if method == "autoencoder":
+        return AutoencoderDynamicsLearner(AutoencoderDynamics(*given).to(device), data, scale)
+    baseline = MDPHomomorphism(*given) if method == "MDP homomorphism" else LinearDynamics(*given)
+    return DynamicsLearner(baseline.to(device), data, scale)
 
 
 def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> dict[str, float]:

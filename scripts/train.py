@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_encoder
+from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, resolve, train_encoder
+from scripts.progress import bar
 from scripts.runs import provenance, write_json
+
+if TYPE_CHECKING:
+    from envs.orbits import OrbitWorld
+    from envs.transitions import Transitions
 
 
 @dataclass(frozen=True)
 class Train(Command):
-    """Train an agent-object encoder. If it is stopped, the same command goes on where it was."""
+    """Train an encoder that suits the world. If it is stopped, the same command goes on where it was.
+
+    In worlds with an object, where agent and object are; in worlds of classes and poses, which class is seen and in
+    which pose, or in which set of poses where things are symmetric, with pictures of orbits, and a map or plans.
+    """
 
     data: Path | None = None
     """Folder of a dataset that `equiact collect` wrote; collected anew from the world if none is given."""
@@ -22,32 +31,40 @@ class Train(Command):
     """How many transitions to collect if no dataset is given."""
     out: Path = Path("runs/encoder")
     """Folder of the encoder."""
-    backbone: Literal["spatial_softmax", "resnet18"] = "spatial_softmax"
-    """Network; the first suits positions and is fast."""
+    encoder: Literal["agent-object", "class-pose", "stabilizers"] | None = None
+    """Kind of encoder; the one that suits the world if none is given."""
+    backbone: Literal["spatial_softmax", "strided", "resnet18"] | None = None
+    """Network; the first suits positions, the second classes and poses on a CPU, the third those on a GPU."""
     elongated: bool = False
     """Learn the object's volume and orientation too."""
 
     def run(self) -> dict[str, Any]:
-        from envs import task_class
-        from envs.dataset import load_transitions
+        from envs import task_class, world_class
+        from envs.orbits import OrbitWorld
+
+        kind = world_class(self.world)
+        suits = "agent-object" if not issubclass(kind, OrbitWorld) else "class-pose" if kind.free() else "stabilizers"
+        if (self.encoder or suits) == "agent-object":
+            return self._agent_object(task_class(self.world).arena_side)
+        if not issubclass(kind, OrbitWorld):
+            raise ValueError(f"{self.world} has no classes and poses to encode; choose --encoder agent-object")
+        return self._class_pose(kind, self.encoder or suits)
+
+    def _agent_object(self, arena_side: float) -> dict[str, Any]:
         from representations.metrics import evaluate_encoder
 
-        world = task_class(self.world)
-        if self.data is None:
-            transitions = collect_transitions(self.world, self.transitions, self.seed, self.device)
-        else:
-            transitions = load_transitions(self.data)
+        transitions = self._transitions()
         checkpoint = self.out.with_name(self.out.name + ".checkpoint")
         encoder, report = train_encoder(
             transitions,
             seed=self.seed,
             device=self.device,
-            backbone=self.backbone,
+            backbone=self.backbone or "spatial_softmax",
             elongated=self.elongated,
             checkpoint=checkpoint,
         )
         held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
-        encoder.metrics = evaluate_encoder(encoder, held_out, world.arena_side)
+        encoder.metrics = evaluate_encoder(encoder, held_out, arena_side)
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
         speed = report.transitions / report.seconds
@@ -57,3 +74,46 @@ class Train(Command):
             "transitions_per_second": speed,
             "folder": str(self.out),
         }
+
+    def _class_pose(self, kind: type[OrbitWorld], name: str) -> dict[str, Any]:
+        import torch
+
+        from representations import looking
+        from representations.training import fit
+        from scripts import symmetry
+        from scripts.symmetry import OURS, make_learner, measure
+        from scripts.symmetry_pictures import draw_all
+
+        if name == "class-pose":
+            kind.require_free()
+        transitions = self._transitions()
+        torch.manual_seed(self.seed)
+        backbone, device = self.backbone or "strided", resolve(self.device)
+        learner = make_learner(OURS[name], self.world, transitions, backbone, device, symmetry.UPDATES)
+        checkpoint = self.out.with_name(self.out.name + ".checkpoint")
+        with bar("Training the encoder", sum(stage.steps for stage in learner.stages()), "updates") as update:
+            report = fit(
+                learner,
+                learner.stages(),
+                seed=self.seed,
+                data=transitions.fingerprint,
+                checkpoint=checkpoint,
+                progress=lambda stage, done, total, metrics: update(
+                    done, note=f"loss {metrics['loss']:.4f}" if metrics else None
+                ),
+            )
+        encoder = learner.encoder.eval().to("cpu")
+        held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
+        encoder.metrics = measure(encoder, kind, held_out)
+        encoder.save(self.out)
+        write_json(self.out / "training.json", {**vars(report), **provenance()})
+        with bar("A decoder for looking", looking.UPDATES, "updates") as update:
+            used = draw_all(self.out, kind, encoder, transitions, held_out, update)
+        return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
+
+    def _transitions(self) -> Transitions:
+        from envs.dataset import load_transitions
+
+        if self.data is None:
+            return collect_transitions(self.world, self.transitions, self.seed, self.device)
+        return load_transitions(self.data)

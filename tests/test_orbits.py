@@ -201,7 +201,7 @@ def test_a_robot_does_not_walk_through_walls():
     for _ in range(20):
         info = world.step(ahead).info
         blocked |= np.allclose(info["displacement"], world.group.identity(), atol=1e-9)
-        assert world.free(world.robot(world.pose)[:, :2], world.orbit).all()
+        assert world.has_room(world.robot(world.pose)[:, :2], world.orbit).all()
     assert blocked.all(), "five metres ahead there is a wall"
 
 

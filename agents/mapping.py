@@ -1,0 +1,69 @@
+"""Maps of places from what a robot sees: where it is, and in which of several places, from class and pose.
+
+Positions come from the encoded pose, and which place it is from the encoded class, so that one encoder maps several
+places at once and knows them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
+
+from representations.class_pose import ClassPoseEncoder
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where frames were seen from.
+
+    Attributes:
+        position: ``(n, 2)`` in the map's own coordinates, metres.
+        heading: ``(n, 2)`` cosine and sine of the direction the robot looks in.
+        place: ``(n,)`` number of the place.
+    """
+
+    position: Floats
+    heading: Floats
+    place: NDArray[np.int64]
+
+
+class Map:
+    """Places known from frames; finds where other frames were seen from.
+
+    Args:
+        encoder: of the group SE2, whose pose is the place as seen from the robot.
+        frames: ``(n, H, W, C)`` uint8, seen in all of the places.
+        places: how many there are.
+
+    Raises:
+        ValueError: the encoder is for another group, or there are fewer frames than places.
+    """
+
+    def __init__(self, encoder: ClassPoseEncoder, frames: NDArray[np.uint8], places: int) -> None:
+        if encoder.group != "SE2":
+            raise ValueError(f"a map needs poses in the plane: an encoder for SE2 was expected, got {encoder.group}")
+        if len(frames) < places:
+            raise ValueError(f"{places} places need at least as many frames, got {len(frames)}")
+        self._encoder = encoder
+        classes = encoder.encode(frames)["class"]
+        tries = [kmeans2(classes, places, minit="++", rng=start)[0] for start in range(5)]
+        self._centres = min(tries, key=lambda centres: float(_nearest(classes, centres)[1].mean()))
+        self.seen = self.locate(frames)
+        """Where the frames that it was made of were seen from."""
+
+    def locate(self, frames: NDArray[np.uint8]) -> Located:
+        """Where frames were seen from."""
+        latents = self._encoder.encode(frames)
+        robot = self._encoder.acting.inverse(latents["pose"])
+        return Located(robot[:, :2], robot[:, 2:], _nearest(latents["class"], self._centres)[0])
+
+
+def _nearest(classes: Floats, centres: Floats) -> tuple[NDArray[np.int64], Floats]:
+    gap = np.linalg.norm(classes[:, None] - centres[None], axis=2)
+    return gap.argmin(1), gap.min(1)

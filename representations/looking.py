@@ -1,0 +1,50 @@
+"""A decoder for looking only: it learns on latents that it cannot change, so that the encoder owes it nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from envs.transitions import Transitions
+from representations.acted import Latents
+from representations.baselines.dynamics import DynamicsLearner, decoder, halves
+from representations.stabilizers import StabilizerEncoder
+from representations.training import Stage
+
+UPDATES = 2000
+
+
+class LookingLearner(DynamicsLearner):
+    """Trains a decoder on the latents of an encoder, as seen and as acted upon.
+
+    Args:
+        encoder: trained; it stays as it is.
+        transitions: whose frames to draw.
+        scale: factor on the number of updates.
+    """
+
+    def __init__(self, encoder: StabilizerEncoder, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__(encoder.eval().requires_grad_(False), transitions, scale)
+        self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
+
+    def stages(self) -> list[Stage]:
+        steps = max(1, round(self._scale * UPDATES))
+        return [Stage("looking", steps, self.loss, list(self.decoder.parameters()), 64, 1e-3)]
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error of images drawn from latents, and from latents of others that were acted upon."""
+        images, displacement = self.draw(generator)
+        with torch.no_grad():
+            latents = self.encoder.latents(images)
+            x, y = halves(latents)
+            moved = self.encoder.act(displacement, x)
+        target = images.chunk(2)[1]
+        error = (self.drawn(y) - target).pow(2).sum((1, 2, 3)).mean()
+        error = error + (self.drawn(moved) - target).pow(2).sum((1, 2, 3)).mean()
+        return error, {"looking": error.detach()}
+
+    def drawn(self, latents: Latents) -> Tensor:
+        """Images of latents, ``(B, C, H, W)``."""
+        drawing: nn.Module = self.decoder
+        images: Tensor = drawing(torch.cat([latent.flatten(1) for latent in latents.values()], 1))
+        return images

@@ -1,0 +1,201 @@
+"""What encoders of class and pose are good for, as pictures: orbits, images foretold, maps and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from scripts.page import LIGHT
+
+if TYPE_CHECKING:
+    from envs.orbits import OrbitWorld
+    from envs.transitions import Transitions
+    from representations.stabilizers import StabilizerEncoder
+
+SHOWN = 600
+"""Frames whose latents are drawn."""
+
+
+def draw_all(
+    folder: Path,
+    kind: type[OrbitWorld],
+    encoder: StabilizerEncoder,
+    data: Transitions,
+    held_out: Transitions,
+    on_update: Callable[[int], None],
+) -> dict[str, float]:
+    """All pictures that suit the world, into the folder; figures of what was done in them."""
+    orbits(folder / "orbits.png", kind, encoder, held_out)
+    foretold(folder / "foretold.png", encoder, data, held_out, on_update)
+    if encoder.group == "SE2":
+        return map_of_places(folder / "map.png", kind, encoder, data, held_out)
+    if encoder.group in ("SO2", "SO3"):
+        return plans(folder / "plans.png", kind, encoder)
+    return {}
+
+
+def orbits(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, held_out: Transitions) -> None:
+    """Two coordinates of every pose of the set, a panel for each class; rotations as angles against the true angle."""
+    frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
+    poses = _poses(encoder, held_out.frames[frames])
+    true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
+    count = min(5, len(kind.orbits))
+
+    def draw(figure: Figure) -> None:
+        for index, axes in enumerate(figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]):
+            rows = orbit == index
+            x, y = _coordinates(encoder, poses[rows], true[rows])
+            axes.scatter(x, y, s=4)
+            axes.set_title(kind.orbits[index])
+
+    _save(path, draw, (2.4 * count, 2.6))
+
+
+def foretold(
+    path: Path, encoder: StabilizerEncoder, data: Transitions, held_out: Transitions, on_update: Callable[[int], None]
+) -> None:
+    """Before, what the decoder draws of the latent that the action has moved, and after."""
+    import torch
+
+    from representations.encoder import as_tensor
+    from representations.looking import LookingLearner
+    from representations.training import fit
+
+    torch.manual_seed(0)
+    learner = LookingLearner(encoder, data)
+    fit(learner, learner.stages(), seed=0, progress=lambda stage, done, total, metrics: on_update(done))
+    some = np.random.default_rng(0).choice(len(held_out), 10, replace=False)
+    before, after = held_out.observations[some], held_out.next_observations[some]
+    with torch.no_grad():
+        latents = encoder.encode(as_tensor(before))
+        moved = encoder.act(as_tensor(held_out.displacement[some]), latents)
+        drawn = (255 * learner.drawn(moved).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
+    _rows(path, {"before": before, "foretold": drawn, "after": after})
+
+
+def map_of_places(
+    path: Path, kind: type[OrbitWorld], encoder: Any, data: Transitions, held_out: Transitions
+) -> dict[str, float]:
+    """Places at encoded poses, coloured by encoded class, over a held-out walk; the map is laid onto the true one."""
+    from agents.mapping import Map
+
+    made = Map(encoder, data.frames[:4000], len(kind.orbits))
+    group = encoder.acting
+
+    def robots(transitions: Transitions, frames: Any, factors: dict[int, Any] | None) -> Any:
+        orbit = transitions.truth["orbit"][frames, 0].astype(int)
+        true = transitions.truth["agent_pose"][frames]
+        pose = encoder.encode(transitions.frames[frames])["pose"]
+        factors = factors or _factors(encoder, pose[:, None], true, orbit, kind)
+        laid = group.compose(pose, group.inverse(np.stack([factors[one] for one in orbit])))
+        return group.inverse(laid)[:, :2], group.inverse(true)[:, :2], orbit, factors
+
+    estimated, _, orbit, factors = robots(data, np.arange(min(4000, len(data.frames))), None)
+    found, real, where, _ = robots(held_out, np.arange(min(2000, len(held_out.frames))), factors)
+    place = made.locate(held_out.frames[: len(where)]).place
+    agreement = max(float((place == (where if same else 1 - where)).mean()) for same in (True, False))
+    walk = _longest_walk(held_out, len(where))
+
+    def draw(figure: Figure) -> None:
+        for index, axes in enumerate(figure.subplots(1, len(kind.orbits))):
+            axes.scatter(*estimated[orbit == index].T, s=3, c=[f"C{one}" for one in made.seen.place[orbit == index]])
+            if where[walk[0]] == index:
+                axes.plot(*real[walk].T, color="black", label="a held-out walk, true")
+                axes.plot(*found[walk].T, color="tab:red", linestyle="--", label="as localised")
+                axes.legend()
+            axes.set_title(kind.orbits[index])
+            axes.set_aspect("equal")
+            axes.set_xlabel("m")
+
+    _save(path, draw, (10, 3.8))
+    error = np.linalg.norm(found - real, axis=1)
+    return {
+        "localisation_error_median_m": float(np.median(error)),
+        "localisation_error_90_m": float(np.quantile(error, 0.9)),
+        "right_flat": agreement,
+    }
+
+
+def plans(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, count: int = 60) -> dict[str, float]:
+    """Views now, after the planned action was performed and drawn, and to be reached; and how far they are off."""
+    from agents.planning import plan
+
+    generator = np.random.default_rng(0)
+    world = kind(count, device="cpu")
+    orbit = np.arange(count) % len(kind.orbits)
+    start, end = (kind.group.random(generator, count) for _ in range(2))
+    now, goal = world.look(orbit, start), world.look(orbit, end)
+    made = plan(encoder, now, goal)
+    group = kind.group
+    action = group.exp(group.log(made.action.astype(float)))
+    reached = world.look(orbit, group.compose(action, start))
+    left = []
+    for index in range(count):
+        stabilizer = kind.stabilizer(int(orbit[index]))
+        to_goal = group.compose(group.compose(end[[index]], stabilizer), group.inverse(world.pose[[index]]))
+        left.append(np.degrees(np.linalg.norm(group.log(to_goal), axis=1).min()))
+    different = (np.abs(reached.astype(int) - goal.astype(int)).max(-1) > 24).mean((1, 2))
+    untouched = (np.abs(now.astype(int) - goal.astype(int)).max(-1) > 24).mean((1, 2))
+    _rows(path, {"now": now[:10], "after the plan": reached[:10], "goal": goal[:10]})
+    return {
+        "plan_error_median_degrees": float(np.median(left)),
+        "plan_error_90_degrees": float(np.quantile(left, 0.9)),
+        "pixels_off_goal": float(different.mean()),
+        "pixels_off_goal_before": float(untouched.mean()),
+    }
+
+
+def _factors(encoder: StabilizerEncoder, poses: Any, true: Any, orbit: Any, kind: type[OrbitWorld]) -> dict[int, Any]:
+    from representations.equivariance import free_factor
+
+    return {
+        int(one): free_factor(encoder.acting, poses[orbit == one], true[orbit == one], kind.stabilizer(int(one)))
+        for one in np.unique(orbit)
+    }
+
+
+def _longest_walk(transitions: Transitions, frames: int) -> Any:
+    """Frames of an episode, one after another."""
+    leaving = dict(zip(transitions.start.tolist(), transitions.end.tolist(), strict=True))
+    walk = [int(transitions.start[0])]
+    while walk[-1] in leaving and leaving[walk[-1]] < frames:
+        walk.append(leaving[walk[-1]])
+    return np.array(walk)
+
+
+def _poses(encoder: StabilizerEncoder, frames: Any) -> Any:
+    latents = encoder.encode(frames)
+    return latents["poses"] if "poses" in latents else latents["pose"][:, None]
+
+
+def _coordinates(encoder: StabilizerEncoder, poses: Any, true: Any) -> tuple[Any, Any]:
+    """What is drawn of sets of poses: an angle against the true one on a circle or torus, else two coordinates."""
+    if encoder.group.startswith("SO2"):
+        angles = np.arctan2(poses[..., 1], poses[..., 0])
+        along = np.arctan2(true[:, 1], true[:, 0])
+        return np.repeat(along, poses.shape[1]), angles.ravel()
+    flat = poses.reshape(-1, poses.shape[2])
+    return flat[:, 0], flat[:, 1]
+
+
+def _rows(path: Path, rows: dict[str, Any]) -> None:
+    def draw(figure: Figure) -> None:
+        for axes, (name, images) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
+            axes.imshow(np.concatenate(list(images), 1))
+            axes.set_title(name)
+            axes.axis("off")
+
+    _save(path, draw, (10, 1.25 * len(rows)))
+
+
+def _save(path: Path, draw: Any, size: tuple[float, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(LIGHT):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(path, dpi=100)

@@ -1,0 +1,164 @@
+"""Class and pose at work: maps, plans, the benchmark and the command; encoders that know, or have hardly learned."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from agents.mapping import Map
+from agents.planning import plan
+from envs import world_class
+from envs.groups import group_from_name
+from representations.acted import Latents
+from representations.class_pose import ClassPoseEncoder
+from representations.stabilizers import StabilizerEncoder
+from scripts.benchmark import Benchmark
+from scripts.cli import main
+from scripts.runs import read_json
+from scripts.symmetry import ELEMENTS, METHODS, WORLDS, Cell, Size
+from scripts.tables import compared
+
+TINY = Size(transitions=200, held_out=2000, backbone="strided", updates=3)
+
+
+class Knowing(StabilizerEncoder):
+    """Reads class and true coset off the first pixels of an image."""
+
+    def __init__(self, group: str, stabilizers: list[Any], elements: int) -> None:
+        super().__init__((16, 16, 3), group, "strided", elements)
+        self.cosets = [torch.from_numpy(np.resize(each, (elements, each.shape[1]))).float() for each in stabilizers]
+
+    def latents(self, images: Tensor) -> Latents:
+        numbers = images.flatten(1)
+        orbit = (255 * numbers[:, 0]).round().long()
+        pose = self.acting.project(2 * numbers[:, 1 : 1 + self.acting.raw_dim] - 1)
+        cosets = torch.stack([self.cosets[one] for one in orbit])
+        return {"class": torch.eye(self.class_dim)[orbit], "poses": self.acting.compose(pose[:, None], cosets)}
+
+
+def written(orbit: Any, pose: Any) -> Any:
+    """Images in which class and pose are written; poses are what is then read, but for rounding."""
+    images = np.zeros((len(orbit), 768), np.uint8)
+    images[:, 0] = orbit
+    images[:, 1 : 1 + pose.shape[1]] = np.round(255 * (pose + 1) / 2)
+    return np.ascontiguousarray(images.reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1))
+
+
+def test_a_plan_is_the_shortest_turn_into_the_goal() -> None:
+    turns, generator = group_from_name("SO2"), np.random.default_rng(0)
+    kind = world_class("Arrows")
+    encoder = Knowing("SO2", [kind.stabilizer(orbit) for orbit in range(5)], 60)  # type: ignore[attr-defined]
+    orbit = generator.integers(5, size=40)
+    start, end = turns.random(generator, 40), turns.random(generator, 40)
+    made = plan(encoder, written(orbit, start), written(orbit, end))
+    assert made.action.shape == (40, 2)
+    np.testing.assert_allclose(made.likeness, 1, atol=1e-5)
+    reached = turns.compose(made.action, start)
+    period = 2 * np.pi / (orbit + 1)
+    left = turns.log(turns.compose(turns.inverse(end), reached))[:, 0]
+    off = np.abs((left + period / 2) % period - period / 2)
+    assert off.max() < 0.03, "any of the equivalent turns counts"
+    assert (made.length <= period / 2 + 0.03).all()
+    apart = plan(encoder, written(np.zeros(1), start[:1]), written(np.ones(1), end[:1]))
+    assert apart.likeness[0] < 0.5
+
+
+def test_a_map_knows_places_apart_and_finds_its_way() -> None:
+    class Robot(ClassPoseEncoder):
+        def latents(self, images: Tensor) -> Latents:
+            numbers = images.flatten(1)
+            where = 2 * numbers[:, 1:5] - 1
+            pose = self.acting.project(where)
+            return {"class": torch.eye(8)[(255 * numbers[:, 0]).round().long()], "pose": self.acting.inverse(pose)}
+
+    generator = np.random.default_rng(0)
+    encoder = Robot((16, 16, 3), "SE2", "strided")
+    flat = generator.integers(2, size=100)
+    turn = group_from_name("SO2").random(generator, 100)
+    place = np.concatenate([generator.uniform(-0.9, 0.9, (100, 2)), turn], 1)
+    frames = written(flat, place)
+    made = Map(encoder, frames[:60], places=2)
+    np.testing.assert_allclose(made.seen.position, place[:60, :2], atol=0.01)
+    found = made.locate(frames[60:])
+    np.testing.assert_allclose(found.position, place[60:, :2], atol=0.01)
+    np.testing.assert_allclose(found.heading, place[60:, 2:], atol=0.02)
+    assert np.mean(found.place == flat[60:]) in (0.0, 1.0), "the numbers of places are free, which is which is not"
+    with pytest.raises(ValueError, match="an encoder for SE2 was expected, got SO2"):
+        Map(ClassPoseEncoder((16, 16, 3), "SO2", "strided"), frames, 2)
+    with pytest.raises(ValueError, match="3 places need at least as many frames, got 2"):
+        Map(encoder, frames[:2], 3)
+
+
+def test_the_set_is_larger_than_every_stabilizer() -> None:
+    for name, elements in ELEMENTS.items():
+        kind: Any = world_class(name)
+        assert elements > max(len(kind.stabilizer(orbit)) for orbit in range(len(kind.orbits)))
+        assert not kind.free()
+    assert all(world_class(name).free() for name in WORLDS["class-pose"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("world", "method"),
+    [("Sprites", method) for method in METHODS["class-pose"]]
+    + [("Models", method) for method in METHODS["stabilizers"]],
+)
+def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_path: Path) -> None:
+    cell = Cell(world, method, 0, TINY, "cpu", tmp_path)
+    cell.run(lambda *args, **options: None)
+    row = read_json(cell.makes)
+    assert {"hit_rate_1", "hit_rate_10", "hit_rate_20"} <= row["figures"].keys()
+    assert all(0 <= row["figures"][f"hit_rate_{steps}"] <= 1 for steps in (1, 10, 20))
+    assert ("order_right_objects" in row["figures"]) == (method == "set of poses")
+    assert ("pose_error" in row["figures"]) == (method in ("class and pose", "one pose", "set of poses"))
+
+
+def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.symmetry.QUICK", TINY)
+    monkeypatch.setattr("scripts.symmetry.run_jobs", lambda jobs: [job.run(lambda *a, **o: None) for job in jobs])
+    bench = Benchmark(
+        what="stabilizers", world="Arrows", quick=True, device="cpu", results=tmp_path, work=tmp_path / "work"
+    )
+    figures = bench.run()
+    result = read_json(tmp_path / "stabilizers_arrows.json")
+    assert figures["Arrows, set of poses: hit_rate_1"] == result["figures"]["Arrows, set of poses: hit_rate_1"]["mean"]
+    rows = compared(result["figures"], ["hit_rate_1", "hit_rate_20", "order_right_objects"])
+    assert [row.split(" | ")[0] for row in rows[2:]] == [f"| Arrows, {each}" for each in METHODS["stabilizers"]]
+    with pytest.raises(ValueError, match="class-pose has no world 'Arrows'; choose from"):
+        Benchmark(what="class-pose", world="Arrows", quick=True, results=tmp_path, work=tmp_path).run()
+
+
+@pytest.mark.parametrize(("world", "picture"), [("Apartments", "map.png"), ("Solids", "plans.png")])
+def test_train_draws_what_it_is_good_for(
+    world: str, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("scripts.symmetry.UPDATES", 3)
+    monkeypatch.setattr("representations.looking.UPDATES", 3)
+    monkeypatch.setitem(ELEMENTS, "Solids", 4)
+    arguments = [
+        "train",
+        "--world",
+        world,
+        "--transitions",
+        "300",
+        "--out",
+        str(tmp_path / "encoder"),
+        "--device",
+        "cpu",
+    ]
+    assert main([*arguments, "--json"]) == 0
+    assert "hit_rate_20" in capsys.readouterr().out
+    for name in ("orbits.png", "foretold.png", picture, "card.json", "training.json"):
+        assert (tmp_path / "encoder" / name).stat().st_size > 100
+
+
+def test_a_pose_where_one_is_not_enough_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--world", "Arrows", "--encoder", "class-pose", "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "SO2 does not act freely on Arrows: 2 of its elements leave '2 arrows' as it is" in error
+    assert "use a StabilizerEncoder" in error
+    assert main(["train", "--world", "Soccer", "--encoder", "class-pose", "--out", str(tmp_path)]) == 1
+    assert "choose --encoder agent-object" in " ".join(capsys.readouterr().err.split())

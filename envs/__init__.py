@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from envs.task import TaskWorld
     from envs.world import World
 
-WORLDS = {
+WORLDS: dict[str, str | type[World]] = {
     "Apartments": "envs.apartments:Apartments",
     "Arrows": "envs.arrows:Arrows",
     "Chairs": "envs.turning:Chairs",
@@ -31,7 +31,7 @@ WORLDS = {
     "Solids": "envs.turning:Solids",
     "Sprites": "envs.sprites:Sprites",
 }
-"""Every world: its name and the class that makes it. A new world is one file and one line here."""
+"""Every world: its name and its class, or where that is. A new one is a file and a line here, or `register_world`."""
 
 
 def world_class(name: str) -> type[World]:
@@ -42,9 +42,11 @@ def world_class(name: str) -> type[World]:
     """
     if name not in WORLDS:
         raise ValueError(f"there is no world {name!r}; choose from {sorted(WORLDS)}")
-    module, attribute = WORLDS[name].split(":")
-    world: type[World] = getattr(importlib.import_module(module), attribute)
-    return world
+    found = WORLDS[name]
+    if isinstance(found, str):
+        module, attribute = found.split(":")
+        found = getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def task_class(name: str) -> type[TaskWorld]:
@@ -75,10 +77,21 @@ def make_world_vector_env(world: str, **options: Any) -> WorldVectorEnv:
     return WorldVectorEnv(world_class(world), **options)
 
 
-for _name in WORLDS:
+def register_world(name: str, world: str | type[World]) -> None:
+    """Make a world known by its name, and to Gymnasium as ``envs:equiact/<name>-v0``.
+
+    Args:
+        name: of the world.
+        world: its class, or ``"module:class"``, which is imported when the first one is made.
+    """
+    WORLDS[name] = world
     gym.register(
-        id=f"equiact/{_name}-v0",
+        id=f"equiact/{name}-v0",
         entry_point="envs:make_world_env",
         vector_entry_point="envs:make_world_vector_env",
-        kwargs={"world": _name},
+        kwargs={"world": name},
     )
+
+
+for _name, _world in list(WORLDS.items()):
+    register_world(_name, _world)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from agents.recovery import Policy, RecoveryPolicy
+from agents.recovery import Policy, RecoveryPolicy, Trigger, calibrate
 from envs.perturbation import Perturbation, PerturbationError, Pushed
 from envs.simulator import Float
 from envs.task import TaskWorld
 
+Alarm = Literal["density", "innovation", "dwell"]
+ALARMS: tuple[Alarm, ...] = ("density", "innovation", "dwell")
+"""What may set a recovery off."""
+NEVER = -1e30
+"""A threshold that no log density falls below."""
 LEAST_RECEIPT = 0.01
 """Metres: a push that moves things by less, in the median, did nothing."""
 
@@ -95,8 +100,12 @@ def run(
         step += 1
         on_step(step)
     receipt = np.zeros(count) if pushed is None else pushed.receipt
-    stopped_before = length <= (perturbation.onset if perturbation else 0)
-    if pushed is not None and np.median(receipt[~stopped_before]) < LEAST_RECEIPT:
+    met = length > (perturbation.onset if perturbation else 0)
+    if pushed is not None and not met.any():
+        raise PerturbationError(
+            f"all {count} episodes were over before the push began: nothing was pushed; begin it earlier"
+        )
+    if pushed is not None and np.median(receipt[met]) < LEAST_RECEIPT:
         raise PerturbationError(
             f"the push displaced its target by {np.median(receipt):.4f} m in the median, less than {LEAST_RECEIPT} m: "
             "it did nothing; raise its magnitude or duration"
@@ -125,6 +134,36 @@ def _interventions(trace: dict[str, NDArray[Any]], end: int) -> tuple[NDArray[np
     last = len(recovering) - recovering[::-1].argmax(0)
     steps = np.where(triggered, np.where(last >= running.sum(0), np.inf, last - end), np.nan)
     return triggered, steps
+
+
+def calibrate_by_playing(
+    world: TaskWorld,
+    initial: Any,
+    watching: RecoveryPolicy,
+    alarms: Sequence[Alarm] = ALARMS,
+    false_alarms: float = 0.05,
+) -> Trigger:
+    """A trigger from clean episodes of a base policy, of those in which it succeeded (`agents.recovery.calibrate`).
+
+    Args:
+        world: the batch, an episode each.
+        initial: what `World.save` returned after a reset; keep it apart from what is evaluated.
+        watching: around the base policy, with a trigger that nothing sets off: ``Trigger(-math.inf, 1.0)``.
+        alarms: what may set the recovery off.
+        false_alarms: share of clean episodes in which it may act.
+
+    Raises:
+        ValueError: the base succeeded in too few episodes for this share.
+    """
+    trial = run(world, initial, watching)
+    succeeded = np.flatnonzero(trial.success)
+
+    def observed(name: str) -> list[NDArray[Any]]:
+        return [trial.episode(name, int(index)) for index in succeeded]
+
+    innovations, dwells = (observed(name) if name in alarms else () for name in ("innovation", "dwell"))
+    trigger = calibrate(observed("log_density"), innovations, dwells, false_alarms)
+    return trigger if "density" in alarms else replace(trigger, threshold=NEVER)
 
 
 def mcnemar(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 from scipy.sparse.csgraph import connected_components
+from scipy.stats import binomtest
 from torch import Tensor
 
 from envs.groups import Group
@@ -118,6 +119,39 @@ def orders(group: Group, poses: Floats, label: NDArray[np.int64]) -> dict[int, O
         values, counts = np.unique(number[label == one], return_counts=True)
         result[int(one)] = Order(int(values[counts.argmax()]), float(counts.max() / counts.sum()), int(counts.sum()))
     return result
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """How large a set of poses must be, from data alone.
+
+    Attributes:
+        size: the largest number of distinct elements that images of any class have.
+        sure: lower end of the 95 % Wilson interval of the share of images that agree with those of the same class; zero
+            where no element of the set was to spare, so that the size may be larger.
+    """
+
+    size: int
+    sure: float
+
+
+def set_size(group: Group, poses: Floats, classes: Floats, neighbours: int = 10) -> SetSize:
+    """The size that a set of poses needs, from sets that were trained with elements to spare: surplus ones collapse.
+
+    An image's number of distinct elements is outvoted by those of its nearest neighbours among the classes.
+
+    Args:
+        group: that acts.
+        poses: ``(n, N, dim)``.
+        classes: ``(n, k)``, the invariant part of the latents.
+        neighbours: how many vote.
+    """
+    number = distinct(group, poses)
+    near = np.argsort(np.linalg.norm(classes[:, None] - classes[None], axis=2), axis=1)[:, :neighbours]
+    voted = np.array([np.bincount(number[each]).argmax() for each in near])
+    size, agree = int(voted.max()), int((voted == number).sum())
+    sure = float(binomtest(agree, len(number)).proportion_ci(0.95, "wilson").low)
+    return SetSize(size, sure if size < poses.shape[1] else 0.0)
 
 
 def free_factor(group: Group, poses: Floats, true: Floats, stabilizer: Floats) -> Floats:

@@ -53,6 +53,8 @@ class Recover(Command):
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
         result = over_seeds([measured(seed) for seed in seeds], numbers)
+        if len(seeds) == 1:
+            add_wilson_intervals(result["figures"], seeds[0])
         result["figures"]["recovery_ms_per_step"] = figure([step_milliseconds(seed) for seed in seeds])
         from scripts.recovery_report import write_recovery_report
 
@@ -127,6 +129,20 @@ def measured(seed: Seed) -> dict[str, Any]:
         result |= {f"{name}: {label}": value for label, value in cells.items()}
     figures = {label: float(value) for label, value in result.items()} | read_json(seed.folder / "measures.json")
     return {"commit": read_json(seed.folder / "settings.json")["commit"], "figures": figures}
+
+
+RATES = ("success", "harmed", "harmed_when_pushed", "false_interventions")
+
+
+def add_wilson_intervals(figures: dict[str, Any], seed: Seed) -> None:
+    """Give the rates of a single seed, over which there is nothing to resample, their Wilson intervals."""
+    from agents.evaluation import wilson_interval
+
+    for label, each in figures.items():
+        row, _, quantity = label.rpartition(": ")
+        if quantity.endswith(RATES):
+            pairs = seed.conditions(row, sweep=False)["clean"][0]
+            each["interval"] = list(wilson_interval(round(each["mean"] * pairs), pairs))
 
 
 def _sweep(seed: Seed, name: str, length: Any) -> dict[str, float]:

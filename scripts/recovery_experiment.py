@@ -16,7 +16,7 @@ from scripts.runs import read_json, write_json
 if TYPE_CHECKING:
     from agents.cloning import ClonedPolicy
     from agents.recovery import Policy, RecoveryPolicy, Trigger
-    from agents.trials import Trial
+    from agents.trials import Alarm, Trial
     from envs.perturbation import Perturbation
     from envs.task import TaskWorld
     from envs.transitions import Transitions
@@ -46,7 +46,7 @@ class Recovery:
     density: str = "mixture"
     climb: bool = False
     restart: bool = True
-    alarms: tuple[str, ...] = ("density", "innovation", "dwell")
+    alarms: tuple[Alarm, ...] = ("density", "innovation", "dwell")
     calibration: Literal["episodes", "demonstrations"] = "episodes"
 
 
@@ -316,7 +316,7 @@ class Seed:
 
         from agents.demonstrations import states
         from agents.recovery import Trigger, calibrate
-        from agents.trials import run
+        from agents.trials import calibrate_by_playing
 
         if wanted.calibration == "demonstrations":
             held_out = self.demonstrate(CALIBRATION_EPISODES, offset=HELD_OUT_SEED)
@@ -326,15 +326,7 @@ class Seed:
             return calibrate([value.numpy()[episode == index] for index in range(len(first))])
         watching = self._built(replace(wanted, climb=False), encoder, density, Trigger(-np.inf, 1.0))
         world = self.started(CALIBRATION_EPISODES, 2 * HELD_OUT_SEED)
-        trial = run(world, world.save(), watching)
-        series = {"density": "log_density", "innovation": "innovation", "dwell": "dwell"}
-        observed = {
-            alarm: [trial.episode(series[alarm], int(index)) for index in np.flatnonzero(trial.success)]
-            for alarm in series
-        }
-        innovations, dwells = (observed[alarm] if alarm in wanted.alarms else () for alarm in ("innovation", "dwell"))
-        trigger = calibrate(observed["density"], innovations, dwells)
-        return trigger if "density" in wanted.alarms else replace(trigger, threshold=-1e30)
+        return calibrate_by_playing(world, world.save(), watching, wanted.alarms)
 
     def measure(self, show: Show) -> None:
         """How far the encoder errs, and whether the densities' gradients lead home, on held-out demonstrations."""
@@ -342,6 +334,7 @@ class Seed:
 
         from agents.demonstrations import states
         from representations.encoder import Encoder
+        from representations.homing import displaced, homing_cosine
 
         held_out, kind = self.demonstrate(HOMING_EPISODES, offset=3 * HELD_OUT_SEED), self.world
         first, episode, commands = states(held_out, kind.group.dim)
@@ -350,9 +343,9 @@ class Seed:
         shift = (latent - true).mean(0)
         figures = {"encoder_rmse_m": float(np.sqrt(np.square(latent - true - shift).sum(1).mean()))}
         for distance in HOMING_DISTANCES:
-            away = _displaced(latent, distance, kind.reach + shift, np.random.default_rng(self.seed))
+            away = displaced(latent, distance, kind.reach + shift, np.random.default_rng(self.seed))
             for name in (OURS, "recovery as published"):
-                cosine = _homing(self.density(name), latent, away, first, episode, commands)
+                cosine = homing_cosine(self.density(name), latent, away, first, episode, commands)
                 figures[f"{name}: cosine_{round(100 * distance)}cm"] = cosine
         write_json(self.folder / "measures.json", figures)
 
@@ -462,30 +455,3 @@ def _shown(show: Show) -> Progress:
         show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
 
     return progress
-
-
-def _displaced(latent: Any, distance: float, reach: Any, generator: Any) -> Any:
-    """Every latent moved by so much in a random direction; NaN where that leaves what the agent can reach."""
-    import numpy as np
-
-    direction = generator.normal(size=latent.shape)
-    points = latent + distance * direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    inside = ((points > reach[0]) & (points < reach[1])).all(1)
-    return np.where(inside[:, None], points, np.nan).astype(np.float32)
-
-
-def _homing(density: SceneDensity, latent: Any, away: Any, first: Any, episode: Any, commands: Any) -> float:
-    """Median cosine between the gradient and the direction to the nearest state of the same episode."""
-    import numpy as np
-    import torch
-
-    kept = np.flatnonzero(np.isfinite(away).all(1))
-    home = []
-    for index in kept:
-        same = latent[episode == episode[index]]
-        home.append(same[np.argmin(np.linalg.norm(same - away[index], axis=1))])
-    context = density.context_of(density.scene_of(first)[episode[kept]], commands[kept])
-    points = torch.from_numpy(away[kept])
-    _, gradient = density.score(points, context)
-    cosines = torch.nn.functional.cosine_similarity(gradient, torch.from_numpy(np.stack(home)) - points, dim=1)
-    return float(cosines.median())

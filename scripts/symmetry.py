@@ -159,7 +159,16 @@ def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions
     """Hit-rates, and of encoders with class and pose how well they know both."""
     import numpy as np
 
-    from representations.equivariance import distinct, hit_rate, lsbd, orbit_separation, orders, pose_error, walks
+    from representations.equivariance import (
+        distinct,
+        hit_rate,
+        lsbd,
+        orbit_separation,
+        orders,
+        pose_error,
+        set_size,
+        walks,
+    )
     from representations.stabilizers import StabilizerEncoder
 
     figures = {f"hit_rate_{steps}": hit_rate(encoder, walks(held_out, steps)) for steps in STEPS}
@@ -178,6 +187,8 @@ def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions
     if encoder.elements > 1:
         expected = np.array([len(each) for each in stabilizers])
         figures["order_right_images"] = float((distinct(encoder.acting, poses) == expected[orbit]).mean())
+        needed = set_size(encoder.acting, poses, latents["class"])
+        figures |= {"set_size": needed.size, "set_size_sure": needed.sure}
         found = orders(encoder.acting, poses, orbit)
         figures["order_right_objects"] = float(np.mean([each.order == expected[one] for one, each in found.items()]))
         for one, each in found.items():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from representations.density import DENSITIES, DensityError, SceneDensity
+from representations.homing import displaced, homing_cosine
 
 families = pytest.mark.parametrize("family", sorted(DENSITIES))
 
@@ -134,3 +135,19 @@ def test_a_density_comes_back_as_it_was_saved(family, tmp_path):
         strict=True,
     ):
         assert torch.equal(one, other)
+
+
+def test_homing_is_one_where_the_gradient_points_at_the_nearest_state():
+    class Home(DENSITIES["mixture"]):
+        def score(self, z, context=None):
+            return torch.zeros(len(z)), self.sign * -z
+
+    density, latent = Home(2), np.zeros((50, 2), np.float32)
+    reach = np.array([[-1.0, -1.0], [1.0, 1.0]])
+    away = displaced(latent, 0.5, reach, np.random.default_rng(0))
+    np.testing.assert_allclose(np.linalg.norm(away, axis=1), 0.5, rtol=1e-5)
+    given = np.zeros((1, 4, 4, 3), np.uint8), np.zeros(50, int), np.zeros((50, 1))
+    for density.sign in (1.0, -1.0):
+        assert homing_cosine(density, latent, away, *given) == pytest.approx(density.sign)
+    outside = displaced(latent, 2.0, reach, np.random.default_rng(0))
+    assert np.isnan(outside).all()

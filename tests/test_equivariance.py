@@ -29,6 +29,7 @@ from representations.equivariance import (
     orbit_separation,
     orders,
     pose_error,
+    set_size,
     walks,
 )
 from representations.stabilizers import StabilizerEncoder
@@ -141,6 +142,20 @@ def test_orders_are_counted_with_their_agreement() -> None:
     found = orders(turns, poses, np.array([0, 0, 0, 1]))
     assert (found[0].order, found[0].images, found[1].order) == (2, 3, 1)
     assert found[0].agreement == pytest.approx(2 / 3)
+
+
+def test_the_size_of_the_set_is_what_does_not_collapse() -> None:
+    turns, generator = group_from_name("SO2"), np.random.default_rng(0)
+    orbit = generator.integers(3, size=150)
+    classes = np.eye(3)[orbit] + 0.05 * generator.normal(size=(150, 3))
+    poses = np.stack([turns.exp(2 * np.pi / (one + 1) * (np.arange(6)[:, None] % (one + 1))) for one in orbit])
+    found = set_size(turns, poses, classes)
+    assert found.size == 3 and found.sure > 0.97
+    poses[:20] = turns.random(generator, 120).reshape(20, 6, 2)
+    spoilt = set_size(turns, poses, classes)
+    assert spoilt.size == 3 and 0.7 < spoilt.sure < 0.9
+    tight = set_size(turns, poses[:, :3], classes)
+    assert tight.size == 3 and tight.sure == 0.0, "with no element to spare nobody knows"
 
 
 def test_classes_apart_are_separated() -> None:

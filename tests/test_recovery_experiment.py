@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents.recovery import Trigger
-from scripts.recover import Recover, measured
+from scripts.recover import Recover, add_wilson_intervals, measured
 from scripts.recovery_experiment import ABLATIONS, CLONED, METHODS, Seed, jobs
 from scripts.recovery_report import write_recovery_report
 from scripts.runs import over_seeds, read_json, write_json
@@ -26,7 +26,8 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as every job has it
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agents.recovery.calibrate", lambda *series: Trigger(0.0, 1.0, 0.03, 10.0))
+        for module in ("agents.recovery", "agents.trials"):
+            patch.setattr(f"{module}.calibrate", lambda *series: Trigger(0.0, 1.0, 0.03, 10.0))
         patch.setattr("scripts.recovery_experiment.CALIBRATION_EPISODES", 2)
         patch.setattr("envs.tabletop.Tabletop.episode_steps", 60)
         for stage in jobs(made, sweep=True, ablations=True):
@@ -59,6 +60,17 @@ def test_the_summary_has_every_figure(seed: Seed) -> None:
     assert expected <= row["figures"].keys()
     assert row["figures"]["pairs"] == 2
     json.dumps(row, allow_nan=False)
+
+
+def test_a_single_seed_has_wilson_intervals(seed: Seed) -> None:
+    result = over_seeds([measured(seed)], [seed.seed])
+    figures = result["figures"]
+    assert figures["DART: pushed_success"]["interval"] == [figures["DART: pushed_success"]["mean"]] * 2
+    add_wilson_intervals(figures, seed)
+    for label in ("clean_success", "DART: pushed_success", "recovery: harmed", "recovery: false_interventions"):
+        low, high = figures[label]["interval"]
+        assert low <= figures[label]["mean"] <= high and high - low > 0.5, "two pairs say little"
+    assert figures["push_receipt_mean"]["interval"] == [figures["push_receipt_mean"]["mean"]] * 2
 
 
 def test_the_report_shows_it(seed: Seed, tmp_path: Path) -> None:

@@ -54,3 +54,10 @@ def test_a_push_that_did_nothing_fails_the_run(started):
     world, initial = started
     with pytest.raises(PerturbationError, match="it did nothing; raise its magnitude"):
         run(world, initial, Still(world), Perturbation(0.0005, onset=1, duration=3, idle=0))
+
+
+def test_a_push_that_comes_too_late_fails_the_run(started):
+    """The clean episodes of the expert are over by then: the median of no receipts is not a pass."""
+    world, initial = started
+    with pytest.raises(PerturbationError, match="all 4 episodes were over before the push began"):
+        run(world, initial, Expert(world), Perturbation(0.02, onset=30, duration=5, idle=2))

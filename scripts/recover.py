@@ -35,7 +35,9 @@ class Recover(Command):
     onset: int = 1
     """Steps before the drag begins."""
     sweep: bool = True
-    """Sweep over magnitudes and onsets as well and, unless it is quick, ablate: three times the work."""
+    """Sweep over magnitudes and onsets as well: twice the work."""
+    ablation: bool = True
+    """Say what each part of the recovery brings as well, unless it is quick."""
     seeds: int = 5
     """How many seeds the full experiment has, from 100 on."""
     out: Path = Path("runs/recover")
@@ -49,7 +51,7 @@ class Recover(Command):
             console.print(missing, markup=False)
         numbers = [self.seed] if self.quick else [FIRST_SEED + index for index in range(self.seeds)]
         seeds = [self._seed(number) for number in numbers]
-        stages = [jobs(seed, sweep=self.sweep, ablations=self.sweep and not self.quick) for seed in seeds]
+        stages = [jobs(seed, sweep=self.sweep, ablations=self.ablation and not self.quick) for seed in seeds]
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
         result = over_seeds([measured(seed) for seed in seeds], numbers)

@@ -44,7 +44,7 @@ def orbits(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, held_
     frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
     poses = _poses(encoder, held_out.frames[frames])
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
-    count = min(5, len(kind.orbits))
+    count, on_circle = min(5, len(kind.orbits)), encoder.group.startswith("SO2")
 
     def draw(figure: Figure) -> None:
         for index, axes in enumerate(figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]):
@@ -52,8 +52,11 @@ def orbits(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, held_
             x, y = _coordinates(encoder, poses[rows], true[rows])
             axes.scatter(x, y, s=4)
             axes.set_title(kind.orbits[index])
+            axes.set_xlabel("true angle" if on_circle else "first coordinate")
+            if index == 0:
+                axes.set_ylabel("angles of the set" if on_circle else "second coordinate")
 
-    _save(path, draw, (2.4 * count, 2.6))
+    _save(path, draw, (2.4 * count, 2.8))
 
 
 def foretold(

@@ -22,7 +22,7 @@ Deviations from the paper, and why
 * **No blend.** Recovery acts or it does not: a small weight of it in clean steps cost more than it ever gained.
 * **The gripper stays as it is** while recovery has more weight than the base. In the paper it follows the base, which
   off the demonstrations opens it as likely as not, and drops what it holds.
-* **The trigger is calibrated** by split conformal prediction (`calibrate`) on held-out clean episodes, where the paper
+* **The trigger is calibrated** by split conformal prediction on held-out clean episodes (`agents.trigger`); the paper
   sets a threshold and a temperature by hand for each task. Episodes of the base policy are better than those of its
   teacher for that: it drifts where the teacher did not, and would set off a trigger that knows the teacher alone.
 * **The base may be any policy**, and its NaN is not carried out.
@@ -30,8 +30,7 @@ Deviations from the paper, and why
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
@@ -40,6 +39,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.trigger import Trigger
 from representations.density import Density
 from representations.encoder import Encoder, as_tensor
 
@@ -60,70 +60,6 @@ class Policy(Protocol):
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], Any]:
         """Actions for a batch of observations, and the state to pass on to the next call."""
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """When the recovery acts: below the threshold of the log density, the more the further below.
-
-    Attributes:
-        threshold: log density at which base and recovery have equal weight.
-        temperature: change of the log density by which the odds change by a factor of e.
-        innovation: displacement beyond the policy's own, in one step, above which something else moved the agent.
-        dwell: steps within one step's length of the same place, above which the base policy is stuck.
-    """
-
-    threshold: float
-    temperature: float
-    innovation: float = math.inf
-    dwell: float = math.inf
-
-    def blend(self, log_density: Tensor) -> Tensor:
-        """Weight of the base policy, in [0, 1]."""
-        return torch.sigmoid((log_density - self.threshold) / self.temperature)
-
-
-def calibrate(
-    log_densities: Sequence[NDArray[Any]],
-    innovations: Sequence[NDArray[Any]] = (),
-    dwells: Sequence[NDArray[Any]] = (),
-    false_alarms: float = 0.05,
-) -> Trigger:
-    """A trigger that at most this share of clean episodes sets off, by split conformal prediction.
-
-    The threshold is the ``⌊α (n + 1)⌋``-th smallest of the lowest log densities of ``n`` held-out episodes: another
-    exchangeable episode falls below it with a probability of at most α. The temperature is such that at the median log
-    density of all their steps the base policy has a weight of 99 %. Innovations and dwells, if given, are treated alike
-    (the highest count), and α is shared between what is given.
-
-    Args:
-        log_densities: of the steps of held-out episodes, which the density was not fitted to.
-        innovations: of the same steps: how far the agent moved beyond what the policy asked for.
-        dwells: of the same steps: how long the agent had been in one place.
-        false_alarms: α, the share of clean episodes in which recovery may act.
-
-    Raises:
-        ValueError: too few episodes for this share.
-
-    >>> trigger = calibrate([np.array([3.0, float(i)]) for i in range(39)], false_alarms=0.05)
-    >>> trigger.threshold
-    1.0
-    """
-    share = false_alarms / (1 + bool(len(innovations)) + bool(len(dwells)))
-    rank = math.floor(share * (len(log_densities) + 1))
-    if rank < 1:
-        needed = math.ceil(1 / share) - 1
-        raise ValueError(
-            f"{false_alarms:.1%} false alarms need at least {needed} held-out episodes, got {len(log_densities)}"
-        )
-
-    def highest(series: Sequence[NDArray[Any]]) -> float:
-        return float(np.sort([np.max(episode) for episode in series])[-rank]) if len(series) else math.inf
-
-    threshold = float(np.sort([episode.min() for episode in log_densities])[rank - 1])
-    median = float(np.median(np.concatenate([np.asarray(episode) for episode in log_densities])))
-    temperature = max(median - threshold, 1e-6) / math.log(99)
-    return Trigger(threshold, temperature, highest(innovations), highest(dwells))
 
 
 @dataclass(frozen=True)
@@ -206,7 +142,7 @@ class RecoveryPolicy:
         encoder: where the agent is: an `Encoder` with a latent ``agent``, or a function from observations to
             ``(B, n)``.
         density: of the demonstrations in that latent.
-        trigger: when to act, from `calibrate`.
+        trigger: when to act, from `agents.trigger.calibrate`.
         step: η, the length of a recovery displacement, in the units of the actions.
         commands: coordinates of an action behind the displacement.
         restart: whether it goes back to where the episode began when it holds nothing or is stuck, and begins anew.

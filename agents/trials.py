@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from agents.recovery import Policy, RecoveryPolicy, Trigger, calibrate
+from agents.recovery import Policy, RecoveryPolicy
+from agents.trigger import Trigger, calibrate
 from envs.perturbation import Perturbation, PerturbationError, Pushed
 from envs.simulator import Float
 from envs.task import TaskWorld

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.commands import HELD_OUT_SEED
-from scripts.recovery_experiment import CLONED, OURS, Seed
+from scripts.recovery_experiment import Seed
+from scripts.recovery_methods import CLONED, OURS
 
 if TYPE_CHECKING:
     from agents.trials import Trial

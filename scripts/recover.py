@@ -12,7 +12,8 @@ from typing import Any, Literal
 from scripts.commands import HELD_OUT_SEED, Command
 from scripts.jobs import run_jobs
 from scripts.progress import console
-from scripts.recovery_experiment import ABLATIONS, CLONED, MAGNITUDES, METHODS, OFFLINE, ONSETS, OURS, Seed, cell, jobs
+from scripts.recovery_experiment import Seed, jobs
+from scripts.recovery_methods import ABLATIONS, CLONED, MAGNITUDES, METHODS, OFFLINE, ONSETS, OURS, cell
 from scripts.runs import FIRST_SEED, commit, figure, over_seeds, read_json, write_json
 
 

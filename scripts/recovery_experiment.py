@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from scripts.commands import HELD_OUT_SEED
 from scripts.jobs import Show
+from scripts.recovery_methods import (
+    ABLATIONS,
+    CLONED,
+    DART_NOISE,
+    ENCODERS,
+    MAGNITUDES,
+    METHODS,
+    OFFLINE,
+    OURS,
+    SWEEP_PAIRS,
+    Recovery,
+    cell,
+)
 from scripts.runs import read_json, write_json
 
 if TYPE_CHECKING:
     from agents.cloning import ClonedPolicy
-    from agents.recovery import Policy, RecoveryPolicy, Trigger
-    from agents.trials import Alarm, Trial
+    from agents.recovery import Policy, RecoveryPolicy
+    from agents.trials import Trial
+    from agents.trigger import Trigger
     from envs.perturbation import Perturbation
     from envs.task import TaskWorld
     from envs.transitions import Transitions
@@ -30,52 +44,6 @@ EXPLORATION = 12_000
 HOMING_EPISODES = 60
 HOMING_DISTANCES = (0.1, 0.2)
 """Metres by which held-out states are displaced to see whether the gradient leads back."""
-DART_NOISE = {"push": 0.01, "pick": 0.007}
-"""Metres of noise in the displacements of noise-injected demonstrations: the best of several on seed 0."""
-MAGNITUDES = (0.005, 0.01, 0.02, 0.04)
-ONSETS = (1, 10)
-SWEEP_PAIRS = 50
-"""Paired trials of every cell of the sweep, and of every ablation."""
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """A recovery policy to be built: its latent, its density, what it does and what sets it off."""
-
-    encoder: str = "equivariant"
-    density: str = "mixture"
-    climb: bool = False
-    restart: bool = True
-    alarms: tuple[Alarm, ...] = ("density", "innovation", "dwell")
-    calibration: Literal["episodes", "demonstrations"] = "episodes"
-
-
-OFFLINE = "IQL"
-CLONED = ("behaviour cloning", "DART", "DAgger", *([OFFLINE] if find_spec("torchrl") else []))
-"""Policies without recovery; offline reinforcement learning if TorchRL, an extra, is installed."""
-OURS = "recovery"
-METHODS = {
-    OURS: Recovery(),
-    "recovery as published": Recovery(
-        density="diagonal mixture", climb=True, alarms=("density",), calibration="demonstrations"
-    ),
-    "nearest neighbour": Recovery(density="nearest", climb=True, alarms=("density",)),
-    "VAE latent": Recovery(encoder="VAE", density="diagonal mixture", climb=True, alarms=("density",)),
-    "autoencoder latent": Recovery(encoder="autoencoder", density="diagonal mixture", climb=True, alarms=("density",)),
-}
-"""What is compared, all of it on the same cloned policy."""
-ABLATIONS = {
-    "set off by density alone": Recovery(alarms=("density",)),
-    "set off by innovation alone": Recovery(alarms=("innovation",)),
-    "never stuck": Recovery(alarms=("density", "innovation")),
-    "back to the last place, no restart": Recovery(restart=False),
-    "climbing the round mixture": Recovery(climb=True, alarms=("density",)),
-    "climbing the paper's mixture": Recovery(density="diagonal mixture", climb=True, alarms=("density",)),
-    "climbing a flow": Recovery(density="flow", climb=True, alarms=("density",)),
-    "climbing kernels": Recovery(density="kernel", climb=True, alarms=("density",)),
-}
-"""Ours with one thing changed, or the paper's with one thing mended."""
-ENCODERS = ("equivariant", "VAE", "autoencoder")
 
 
 @dataclass(frozen=True)
@@ -246,7 +214,7 @@ class Seed:
 
     def recovery(self, name: str, show: Show = lambda *args, **options: None, *, acts: bool = True) -> RecoveryPolicy:
         """A recovery policy around the base, which acts or only watches; its density and its trigger are kept."""
-        from agents.recovery import Trigger
+        from agents.trigger import Trigger
         from representations.encoder import Encoder
 
         wanted, folder = (METHODS | ABLATIONS)[name], self.folder / "densities" / name
@@ -315,8 +283,8 @@ class Seed:
         import torch
 
         from agents.demonstrations import states
-        from agents.recovery import Trigger, calibrate
         from agents.trials import calibrate_by_playing
+        from agents.trigger import Trigger, calibrate
 
         if wanted.calibration == "demonstrations":
             held_out = self.demonstrate(CALIBRATION_EPISODES, offset=HELD_OUT_SEED)
@@ -405,42 +373,38 @@ class Seed:
 class SeedJob:
     """Something that a seed makes, if its file is not there yet."""
 
-    seed: Seed
     title: str
-    method: str
+    work: Callable[..., None]
     arguments: tuple[Any, ...]
     makes: Path
 
     def run(self, show: Show) -> None:
-        getattr(self.seed, self.method)(*self.arguments, show)
+        self.work(*self.arguments, show)
 
 
 def jobs(seed: Seed, *, sweep: bool, ablations: bool) -> list[list[SeedJob]]:
     """All that a seed is to make, in stages that build on those before."""
     names = [*CLONED, *METHODS]
 
-    def job(method: str, makes: Path, *arguments: Any) -> SeedJob:
-        label = " ".join([method.replace("_", " "), *(str(each) for each in arguments if isinstance(each, str))])
-        title = f"{seed.task} {seed.seed}: {label}{', sweep' if True in arguments else ''}"
-        return SeedJob(seed, title, method, arguments, makes)
+    def job(what: str, work: Callable[..., None], makes: Path, *arguments: Any) -> SeedJob:
+        return SeedJob(f"{seed.task} {seed.seed}: {what}", work, arguments, makes)
 
     def played(name: str, sweep: bool) -> SeedJob:
-        return job("play", seed.trials_file(name, sweep), name, sweep)
+        what = f"play {name}{', sweep' if sweep else ''}"
+        return job(what, seed.play, seed.trials_file(name, sweep), name, sweep)
 
     return [
-        [job(f"collect_{name}", seed.folder / name) for name in ("demonstrations", "exploration")],
-        [job("train_policy", seed.folder / name, name) for name in CLONED]
-        + [job("train_encoder", seed.folder / name, name) for name in ENCODERS],
+        [
+            job("demonstrations", seed.collect_demonstrations, seed.folder / "demonstrations"),
+            job("exploration", seed.collect_exploration, seed.folder / "exploration"),
+        ],
+        [job(f"train {name}", seed.train_policy, seed.folder / name, name) for name in CLONED]
+        + [job(f"train {name} encoder", seed.train_encoder, seed.folder / name, name) for name in ENCODERS],
         [played(name, False) for name in names],
-        [job("measure", seed.folder / "measures.json")],
+        [job("measure", seed.measure, seed.folder / "measures.json")],
         [played(name, True) for name in names] if sweep else [],
         [played(name, False) for name in ABLATIONS] if ablations else [],
     ]
-
-
-def cell(magnitude: float, onset: int) -> str:
-    """The name of a condition of the sweep."""
-    return f"{magnitude} m a step from step {onset}"
 
 
 def _outcome(trial: Trial) -> dict[str, Any]:

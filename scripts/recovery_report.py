@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from scripts.film import Take, choose, play_again, write_film
 from scripts.page import picture, section, table, tiles, video, write_page
-from scripts.recovery_experiment import ABLATIONS, CLONED, MAGNITUDES, METHODS, OURS, Seed, cell
+from scripts.recovery_experiment import Seed
+from scripts.recovery_methods import ABLATIONS, CLONED, MAGNITUDES, METHODS, OURS, cell
 from scripts.runs import read_json
 
 Figures = dict[str, dict[str, Any]]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.recovery import RecoveryPolicy, Trigger, calibrate
+from agents.recovery import RecoveryPolicy
+from agents.trigger import Trigger, calibrate
 from representations.density import KernelDensity
 
 STEP = 0.1

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.recovery import Trigger
+from agents.trigger import Trigger
 from scripts.recover import Recover, add_wilson_intervals, measured
-from scripts.recovery_experiment import ABLATIONS, CLONED, METHODS, Seed, jobs
+from scripts.recovery_experiment import Seed, jobs
+from scripts.recovery_methods import ABLATIONS, CLONED, METHODS
 from scripts.recovery_report import write_recovery_report
 from scripts.runs import over_seeds, read_json, write_json
 
@@ -26,7 +27,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seed]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as every job has it
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("agents.recovery", "agents.trials"):
+        for module in ("agents.trigger", "agents.trials"):
             patch.setattr(f"{module}.calibrate", lambda *series: Trigger(0.0, 1.0, 0.03, 10.0))
         patch.setattr("scripts.recovery_experiment.CALIBRATION_EPISODES", 2)
         patch.setattr("envs.tabletop.Tabletop.episode_steps", 60)

@@ -167,7 +167,7 @@ def step_milliseconds(seed: Seed, repeats: int = 100) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     medians = []
-    for policy in (seed.base, seed.recovery(OURS)):
+    for policy in (seed.cloned(CLONED[0]), seed.recovery(OURS)):
         state, seconds = None, []
         for _ in range(repeats):
             begin = time.perf_counter()

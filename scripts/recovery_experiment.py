@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from scripts.recovery_methods import (
     METHODS,
     OFFLINE,
     OURS,
+    RECOVERIES,
     SWEEP_PAIRS,
     Recovery,
     cell,
@@ -189,83 +189,19 @@ class Seed:
         self._fit(name, learner, data.fingerprint, show)
         encoder.save(self.folder / name)
 
-    def _fit(self, name: str, learner: Any, data: str, show: Show) -> None:
-        from representations.training import fit
-
-        checkpoint = self.folder / f"{name}.checkpoint"
-        fit(learner, learner.stages(), seed=self.seed, data=data, checkpoint=checkpoint, progress=_shown(show))
-
-    # Policies ---------------------------------------------------------------------------------------------------------
-
-    def policy(self, name: str, show: Show) -> Policy:
-        """A policy to be tried."""
-        return self.cloned(name) if name in CLONED else self.recovery(name, show)
-
-    def cloned(self, name: str) -> ClonedPolicy:
-        """A trained policy without recovery."""
-        from agents.cloning import ClonedPolicy
-
-        return ClonedPolicy.load(self.folder / name)
-
-    @cached_property
-    def base(self) -> ClonedPolicy:
-        """The policy that all recoveries are given."""
-        return self.cloned(CLONED[0])
-
-    def recovery(self, name: str, show: Show = lambda *args, **options: None, *, acts: bool = True) -> RecoveryPolicy:
-        """A recovery policy around the base, which acts or only watches; its density and its trigger are kept."""
-        from agents.trigger import Trigger
-        from representations.encoder import Encoder
-
-        wanted, folder = (METHODS | ABLATIONS)[name], self.folder / "densities" / name
-        encoder = Encoder.load(self.folder / wanted.encoder)
-        if not (folder / "density").exists():
-            self._density(wanted, encoder, show).save(folder / "density")
-        density = self.density(name)
-        if not acts:
-            return self._built(wanted, encoder, density, Trigger(-math.inf, 1.0))
-        if not (folder / "trigger.json").exists():
-            bounds = asdict(self._trigger(wanted, encoder, density))
-            write_json(folder / "trigger.json", {name: bound for name, bound in bounds.items() if math.isfinite(bound)})
-        trigger = Trigger(**read_json(folder / "trigger.json"))
-        return self._built(wanted, encoder, density, trigger)
-
-    def density(self, name: str) -> SceneDensity:
-        """The density of a recovery policy that was built before."""
-        from representations.density import SceneDensity
-
-        return SceneDensity.load(self.folder / "densities" / name / "density")
-
-    def _built(self, wanted: Recovery, encoder: Encoder, density: SceneDensity, trigger: Trigger) -> RecoveryPolicy:
-        from agents.baselines.latent import latent_to_action
-        from agents.recovery import RecoveryPolicy
-
-        kind, options = self.world, dict[str, Any]()
-        if wanted.encoder != "equivariant":
-            options["to_action"] = latent_to_action(encoder, self.load("exploration"))
-        return RecoveryPolicy(
-            self.base,
-            encoder,
-            density,
-            trigger,
-            step=kind.max_displacement,
-            commands=kind.commands,
-            restart=wanted.restart,
-            climb=wanted.climb,
-            **options,
-        )
-
-    def _density(self, wanted: Recovery, encoder: Encoder, show: Show) -> SceneDensity:
+    def fit_density(self, encoder: str, family: str, show: Show) -> None:
+        """Fit a density to the demonstrations in an encoder's latent."""
         import torch
 
         from agents.demonstrations import states
         from representations.density import SceneDensity
+        from representations.encoder import Encoder
 
         demonstrations, dim = self.load("demonstrations"), self.world.group.dim
         first, episode, commands = states(demonstrations, dim)
-        latent = encoder.encode(demonstrations.frames)["agent"][demonstrations.start]
+        latent = Encoder.load(self.folder / encoder).encode(demonstrations.frames)["agent"][demonstrations.start]
         torch.manual_seed(self.seed)
-        density = SceneDensity((64, 64, 3), dim, commands.shape[1], wanted.density)
+        density = SceneDensity((64, 64, 3), dim, commands.shape[1], family)
         density.fit_scenes(
             torch.from_numpy(latent),
             first,
@@ -275,7 +211,74 @@ class Seed:
             steps=max(1, round(self.scale * 3000)),
             progress=_shown(show),
         )
-        return density.eval()
+        density.eval().save(self.density_folder(encoder, family))
+
+    def _fit(self, name: str, learner: Any, data: str, show: Show) -> None:
+        from representations.training import fit
+
+        checkpoint = self.folder / f"{name}.checkpoint"
+        fit(learner, learner.stages(), seed=self.seed, data=data, checkpoint=checkpoint, progress=_shown(show))
+
+    # Policies ---------------------------------------------------------------------------------------------------------
+
+    def policy(self, name: str) -> Policy:
+        """A policy to be tried."""
+        return self.cloned(name) if name in CLONED else self.recovery(name)
+
+    def cloned(self, name: str) -> ClonedPolicy:
+        """A trained policy without recovery."""
+        from agents.cloning import ClonedPolicy
+
+        return ClonedPolicy.load(self.folder / name)
+
+    def recovery(self, name: str, *, acts: bool = True) -> RecoveryPolicy:
+        """A recovery policy, which acts or only watches; its trigger is calibrated once and kept."""
+        from agents.trigger import Trigger
+        from representations.encoder import Encoder
+
+        wanted, kept = RECOVERIES[name], self.trigger_file(name)
+        encoder = Encoder.load(self.folder / wanted.encoder)
+        density = self.density(name)
+        if not acts:
+            return self._built(wanted, encoder, density, Trigger(-math.inf, 1.0))
+        if not kept.exists():
+            bounds = asdict(self._trigger(wanted, encoder, density))
+            write_json(kept, {name: bound for name, bound in bounds.items() if math.isfinite(bound)})
+        return self._built(wanted, encoder, density, Trigger(**read_json(kept)))
+
+    def density(self, name: str) -> SceneDensity:
+        """The density of a recovery policy."""
+        from representations.density import SceneDensity
+
+        wanted = RECOVERIES[name]
+        return SceneDensity.load(self.density_folder(wanted.encoder, wanted.density))
+
+    def trigger_file(self, name: str) -> Path:
+        """Where the trigger of a recovery policy is."""
+        return self.folder / "triggers" / f"{name}.json"
+
+    def density_folder(self, encoder: str, family: str) -> Path:
+        """Where the density of this family in an encoder's latent is."""
+        return self.folder / "densities" / f"{encoder}, {family}"
+
+    def _built(self, wanted: Recovery, encoder: Encoder, density: SceneDensity, trigger: Trigger) -> RecoveryPolicy:
+        from agents.baselines.latent import latent_to_action
+        from agents.recovery import RecoveryPolicy
+
+        kind, options = self.world, dict[str, Any]()
+        if wanted.encoder != "equivariant":
+            options["to_action"] = latent_to_action(encoder, self.load("exploration"))
+        return RecoveryPolicy(
+            self.cloned(wanted.base),
+            encoder,
+            density,
+            trigger,
+            step=kind.max_displacement,
+            commands=kind.commands,
+            restart=wanted.restart,
+            climb=wanted.climb,
+            **options,
+        )
 
     def _trigger(self, wanted: Recovery, encoder: Encoder, density: SceneDensity) -> Trigger:
         """Calibrated on clean episodes of the base in which it succeeded, or on held-out demonstrations."""
@@ -338,7 +341,7 @@ class Seed:
 
         from agents.trials import run
 
-        policy, kind = self.policy(name, show), self.world
+        policy, kind = self.policy(name), self.world
         conditions = self.conditions(name, sweep)
         outcomes: dict[str, Any] = {}
         for index, (condition, (pairs, push)) in enumerate(conditions.items()):
@@ -385,6 +388,7 @@ class SeedJob:
 def jobs(seed: Seed, *, sweep: bool, ablations: bool) -> list[list[SeedJob]]:
     """All that a seed is to make, in stages that build on those before."""
     names = [*CLONED, *METHODS]
+    recoveries = (RECOVERIES if ablations else METHODS).values()
 
     def job(what: str, work: Callable[..., None], makes: Path, *arguments: Any) -> SeedJob:
         return SeedJob(f"{seed.task} {seed.seed}: {what}", work, arguments, makes)
@@ -400,6 +404,10 @@ def jobs(seed: Seed, *, sweep: bool, ablations: bool) -> list[list[SeedJob]]:
         ],
         [job(f"train {name}", seed.train_policy, seed.folder / name, name) for name in CLONED]
         + [job(f"train {name} encoder", seed.train_encoder, seed.folder / name, name) for name in ENCODERS],
+        [
+            job(f"fit {family} in {encoder}", seed.fit_density, seed.density_folder(encoder, family), encoder, family)
+            for encoder, family in dict.fromkeys((each.encoder, each.density) for each in recoveries)
+        ],
         [played(name, False) for name in names],
         [job("measure", seed.measure, seed.folder / "measures.json")],
         [played(name, True) for name in names] if sweep else [],

@@ -19,8 +19,9 @@ SWEEP_PAIRS = 50
 
 @dataclass(frozen=True)
 class Recovery:
-    """A recovery policy to be built: its latent, its density, what it does and what sets it off."""
+    """A recovery policy to be built: around which policy, in which latent and density, what it does and when."""
 
+    base: str = "behaviour cloning"
     encoder: str = "equivariant"
     density: str = "mixture"
     climb: bool = False
@@ -35,6 +36,7 @@ CLONED = ("behaviour cloning", "DART", "DAgger", *([OFFLINE] if find_spec("torch
 OURS = "recovery"
 METHODS = {
     OURS: Recovery(),
+    "recovery around DART": Recovery(base="DART"),
     "recovery as published": Recovery(
         density="diagonal mixture", climb=True, alarms=("density",), calibration="demonstrations"
     ),
@@ -42,7 +44,7 @@ METHODS = {
     "VAE latent": Recovery(encoder="VAE", density="diagonal mixture", climb=True, alarms=("density",)),
     "autoencoder latent": Recovery(encoder="autoencoder", density="diagonal mixture", climb=True, alarms=("density",)),
 }
-"""What is compared, all of it on the same cloned policy."""
+"""What is compared, all but one on the same cloned policy."""
 ABLATIONS = {
     "set off by density alone": Recovery(alarms=("density",)),
     "set off by innovation alone": Recovery(alarms=("innovation",)),
@@ -54,6 +56,7 @@ ABLATIONS = {
     "climbing kernels": Recovery(density="kernel", climb=True, alarms=("density",)),
 }
 """Ours with one thing changed, or the paper's with one thing mended."""
+RECOVERIES = METHODS | ABLATIONS
 ENCODERS = ("equivariant", "VAE", "autoencoder")
 
 

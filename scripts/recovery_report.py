@@ -33,7 +33,7 @@ def write_recovery_report(folder: Path, result: dict[str, Any], seeds: list[Seed
     """Write ``report.html``, ``film.mp4`` and ``film.png`` into the folder of a run, and return the page's path."""
     seed, figures = seeds[0], result["figures"]
     episodes = play_again(seed, choose(seed))
-    threshold = float(read_json(seed.folder / "densities" / OURS / "trigger.json")["threshold"])
+    threshold = float(read_json(seed.trigger_file(OURS))["threshold"])
     write_film(folder / "film.mp4", seed, episodes, threshold)
     sections = [_headline(figures), *_film(folder), *_density(seed, episodes[0], threshold), _methods(figures)]
     sections += [*_sweep(figures, seed), *_ablation(figures), _settings(result, seed)]

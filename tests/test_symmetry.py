@@ -18,7 +18,7 @@ from representations.stabilizers import StabilizerEncoder
 from scripts.benchmark import Benchmark
 from scripts.cli import main
 from scripts.runs import read_json
-from scripts.symmetry import ELEMENTS, METHODS, WORLDS, Cell, Size
+from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Size
 from scripts.tables import compared
 
 TINY = Size(transitions=200, held_out=2000, backbone="strided", updates=3)
@@ -113,6 +113,20 @@ def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_
     assert all(0 <= row["figures"][f"hit_rate_{steps}"] <= 1 for steps in (1, 10, 20))
     assert ("order_right_objects" in row["figures"]) == (method == "set of poses")
     assert ("pose_error" in row["figures"]) == (method in ("class and pose", "one pose", "set of poses"))
+
+
+@pytest.mark.slow
+def test_the_set_finds_every_order_and_one_pose_does_not_follow(tmp_path: Path) -> None:
+    """Stars of one to five arrows, at the benchmark's quick size: the order of each, and what the set is ahead of."""
+    figures = {}
+    for method in ("set of poses", "one pose"):
+        cell = Cell("Arrows", method, 1, QUICK, "cpu", tmp_path)
+        cell.run(lambda *args, **options: None)
+        figures[method] = read_json(cell.makes)["figures"]
+    many, one = figures["set of poses"], figures["one pose"]
+    assert many["order_right_objects"] == 1.0 and many["order_right_images"] > 0.95
+    assert many["set_size"] == 5 and many["set_size_sure"] > 0.9
+    assert many["hit_rate_20"] > max(0.7, one["hit_rate_20"] + 0.2)
 
 
 def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

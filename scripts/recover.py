@@ -56,6 +56,8 @@ class Recover(Command):
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
         result = over_seeds([measured(seed) for seed in seeds], numbers)
+        if result["commit"] != commit():
+            result["commit"] += f", completed at {commit()}"
         if len(seeds) == 1:
             add_wilson_intervals(result["figures"], seeds[0])
         result["figures"]["recovery_ms_per_step"] = figure([step_milliseconds(seed) for seed in seeds])

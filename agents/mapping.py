@@ -51,15 +51,18 @@ class Map:
         if len(frames) < places:
             raise ValueError(f"{places} places need at least as many frames, got {len(frames)}")
         self._encoder = encoder
-        classes = encoder.encode(frames)["class"]
+        latents = encoder.encode(frames)
+        classes = latents["class"]
         tries = [kmeans2(classes, places, minit="++", rng=start)[0] for start in range(5)]
         self._centres = min(tries, key=lambda centres: float(_nearest(classes, centres)[1].mean()))
-        self.seen = self.locate(frames)
+        self.seen = self._located(latents)
         """Where the frames that it was made of were seen from."""
 
     def locate(self, frames: NDArray[np.uint8]) -> Located:
         """Where frames were seen from."""
-        latents = self._encoder.encode(frames)
+        return self._located(self._encoder.encode(frames))
+
+    def _located(self, latents: dict[str, Floats]) -> Located:
         robot = self._encoder.acting.inverse(latents["pose"])
         return Located(robot[:, :2], robot[:, 2:], _nearest(latents["class"], self._centres)[0])
 

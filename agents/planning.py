@@ -35,7 +35,7 @@ def plan(encoder: StabilizerEncoder, now: NDArray[np.uint8], goal: NDArray[np.ui
         goal: ``(n, H, W, C)`` uint8, how they are to look.
     """
     here, there = encoder.encode(now), encoder.encode(goal)
-    poses = [latents["poses"] if "poses" in latents else latents["pose"][:, None] for latents in (here, there)]
+    poses = [encoder.poses(latents) for latents in (here, there)]
     group, rows = encoder.acting, np.arange(len(now))
     candidates = group.compose(poses[1][:, :, None], group.inverse(poses[0])[:, None])
     candidates = candidates.reshape(len(now), -1, group.dim)

@@ -59,7 +59,8 @@ def task_class(name: str) -> type[TaskWorld]:
 
     world = world_class(name)
     if not issubclass(world, TaskWorld):
-        raise ValueError(f"{name} is a world without an object and a task; choose from Pick, Push, Soccer")
+        others = sorted(other for other in WORLDS if issubclass(world_class(other), TaskWorld))
+        raise ValueError(f"{name} is a world without an object and a task; choose from {', '.join(others)}")
     return world
 
 

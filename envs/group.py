@@ -122,10 +122,12 @@ def in_torch(function: Any, array: Array) -> Array:
 
 
 def split(g: Array) -> tuple[Array, Array]:
+    """The first two coordinates."""
     return g[..., 0], g[..., 1]
 
 
 def stack(a: Array, b: Array) -> Array:
+    """Two coordinates side by side."""
     stacked: Array = library_of(a).stack((a, b), -1)
     return stacked
 
@@ -141,6 +143,7 @@ def join(*parts: Array) -> Array:
 
 
 def cut(array: Array, sizes: list[int]) -> list[Array]:
+    """Coordinates in runs of these sizes; what `join` puts together."""
     ends = list(itertools.accumulate(sizes))
     return [array[..., end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
@@ -153,11 +156,13 @@ def unit(vectors: Array) -> Array:
 
 
 def matrix_of(g: Array) -> Array:
+    """Nine coordinates as a matrix of three rows."""
     given: Any = g
     matrix: Array = given.reshape(*given.shape[:-1], 3, 3)
     return matrix
 
 
 def flat(matrix: Array) -> Array:
+    """A matrix of three rows as nine coordinates; what `matrix_of` undoes."""
     flat: Array = matrix.reshape(*matrix.shape[:-2], 9)
     return flat

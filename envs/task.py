@@ -53,7 +53,7 @@ class TaskWorld(World):
         return mujoco.MjModel.from_xml_path(str(ASSETS / cls.scene))
 
     def make_action_space(self) -> gym.spaces.Box:
-        bound = np.array([self.max_displacement] * self.group.dim + [1.0] * self.commands, np.float32)
+        bound = self._limit().astype(np.float32)
         return gym.spaces.Box(-bound, bound, dtype=np.float32)
 
     def truth(self) -> Info:
@@ -65,8 +65,11 @@ class TaskWorld(World):
 
     def clip(self, action: Float) -> Float:
         """The nearest action that may be made."""
-        limit = np.array([self.max_displacement] * self.group.dim + [1.0] * self.commands)
+        limit = self._limit()
         return np.clip(action, -limit, limit)
+
+    def _limit(self) -> Float:
+        return np.array([self.max_displacement] * self.group.dim + [1.0] * self.commands)
 
     def push_object(self, force: Float) -> None:
         """Apply forces ``(num_worlds, dim)``, in newtons, to the objects from now on."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from representations.encoder import Encoder
+from envs.transitions import Transitions
+from representations.encoder import Encoder, as_tensor, to_images
 
 Latents = dict[str, Tensor]
 
@@ -21,6 +23,40 @@ class ActedEncoder(Encoder):
     @abstractmethod
     def gap(self, a: Latents, b: Latents) -> Tensor:
         """How far each of ``A`` latents is from each of ``B``, ``(A, B)``; least for what is the same."""
+
+
+class PairLearner(nn.Module):
+    """What all that learn from transitions ``(x, g, y = g·x)`` have in common: the data, and random batches of it.
+
+    Args:
+        encoder: what to train, or to look at.
+        transitions: frames and displacements; their truths are not read.
+        scale: factor on the number of updates.
+
+    Raises:
+        ValueError: the transitions' group or frames are not the encoder's.
+    """
+
+    def __init__(self, encoder: Encoder, transitions: Transitions, scale: float) -> None:
+        super().__init__()
+        encoder.require_fitting(transitions)
+        self._scale = scale
+        device = next(encoder.parameters()).device
+        self._frames = as_tensor(transitions.frames).to(device)
+        self._start, self._end = as_tensor(transitions.start).to(device), as_tensor(transitions.end).to(device)
+        self._displacement = as_tensor(transitions.displacement).to(device)
+
+    def draw(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images, first all ``x`` and then all ``y``, ``(2 size, C, H, W)``, and displacements ``(size, dim)``."""
+        chosen = torch.randint(len(self._start), (size,), generator=generator).to(self._start.device)
+        images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
+        return images, self._displacement[chosen]
+
+
+def halves(latents: Latents) -> tuple[Latents, Latents]:
+    """Latents of the first and of the second half of a batch."""
+    parts = {name: torch.chunk(latent, 2) for name, latent in latents.items()}
+    return {name: part[0] for name, part in parts.items()}, {name: part[1] for name, part in parts.items()}
 
 
 def pairwise_squared(a: Tensor, b: Tensor) -> Tensor:

@@ -7,6 +7,9 @@ with a set of one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 from envs.transitions import Transitions
@@ -33,7 +36,7 @@ class ClassPoseEncoder(StabilizerEncoder):
         latents = super().latents(images)
         return {"class": latents["class"], "pose": latents["poses"][:, 0]}
 
-    def poses(self, latents: Latents) -> Tensor:
+    def poses(self, latents: Mapping[str, Any]) -> Any:
         return latents["pose"][:, None]
 
     def act(self, displacement: Tensor, latents: Latents) -> Latents:

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
-from torch import Tensor
 
 from envs.groups import Group
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents
-from representations.encoder import CHUNK, as_tensor, to_images
+from representations.acted import ActedEncoder
+from representations.encoder import as_tensor
 
 Floats = NDArray[np.floating[Any]]
 
@@ -79,7 +78,7 @@ def hit_rate(encoder: ActedEncoder, some: Walks) -> float:
     for begin in range(0, len(some.start), BATCH):
         part = slice(begin, begin + BATCH)
         with torch.no_grad():
-            foretold, seen = (_latents(encoder, frames[part]) for frames in (some.start, some.end))
+            foretold, seen = (encoder.encode(as_tensor(frames[part])) for frames in (some.start, some.end))
             for step in as_tensor(some.displacement[part]).unbind(1):
                 foretold = encoder.act(step.to(next(encoder.parameters()).device), foretold)
             nearest = encoder.gap(foretold, seen).argmin(1).cpu()
@@ -111,9 +110,8 @@ class Order:
     images: int
 
 
-def orders(group: Group, poses: Floats, label: NDArray[np.int64]) -> dict[int, Order]:
-    """The order of each class's stabilizer, from sets of poses ``(n, N, dim)`` and labels ``(n,)`` of the classes."""
-    number = distinct(group, poses)
+def orders(number: NDArray[np.int64], label: NDArray[np.int64]) -> dict[int, Order]:
+    """The order of each class's stabilizer, from how many poses are `distinct` ``(n,)`` and labels ``(n,)``."""
     result = {}
     for one in np.unique(label):
         values, counts = np.unique(number[label == one], return_counts=True)
@@ -135,23 +133,22 @@ class SetSize:
     sure: float
 
 
-def set_size(group: Group, poses: Floats, classes: Floats, neighbours: int = 10) -> SetSize:
+def set_size(number: NDArray[np.int64], elements: int, classes: Floats, neighbours: int = 10) -> SetSize:
     """The size that a set of poses needs, from sets that were trained with elements to spare: surplus ones collapse.
 
     An image's number of distinct elements is outvoted by those of its nearest neighbours among the classes.
 
     Args:
-        group: that acts.
-        poses: ``(n, N, dim)``.
+        number: ``(n,)``, how many poses of each image are `distinct`.
+        elements: ``N``, how many there are.
         classes: ``(n, k)``, the invariant part of the latents.
         neighbours: how many vote.
     """
-    number = distinct(group, poses)
     near = np.argsort(np.linalg.norm(classes[:, None] - classes[None], axis=2), axis=1)[:, :neighbours]
     voted = np.array([np.bincount(number[each]).argmax() for each in near])
     size, agree = int(voted.max()), int((voted == number).sum())
     sure = float(binomtest(agree, len(number)).proportion_ci(0.95, "wilson").low)
-    return SetSize(size, sure if size < poses.shape[1] else 0.0)
+    return SetSize(size, sure if size < elements else 0.0)
 
 
 def free_factor(group: Group, poses: Floats, true: Floats, stabilizer: Floats) -> Floats:
@@ -226,10 +223,3 @@ def orbit_separation(classes: Floats, orbit: NDArray[np.int64]) -> float:
     means = np.stack([classes[:half][orbit[:half] == one].mean(0) for one in known])
     nearest = known[np.linalg.norm(classes[half:, None] - means[None], axis=2).argmin(1)]
     return float((nearest == orbit[half:]).mean())
-
-
-def _latents(encoder: ActedEncoder, frames: NDArray[np.uint8]) -> Latents:
-    given: Tensor = as_tensor(frames)
-    device = next(encoder.parameters()).device
-    parts = [encoder.latents(to_images(part.to(device))) for part in torch.split(given, CHUNK)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

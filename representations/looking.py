@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
-from representations.acted import Latents
-from representations.baselines.dynamics import DynamicsLearner, decoder, halves
+from representations.acted import Latents, PairLearner, halves
+from representations.networks import decoder
 from representations.stabilizers import StabilizerEncoder
 from representations.training import Stage
 
 UPDATES = 2000
 
 
-class LookingLearner(DynamicsLearner):
+class LookingLearner(PairLearner):
     """Trains a decoder on the latents of an encoder, as seen and as acted upon.
 
     Args:
@@ -24,16 +24,18 @@ class LookingLearner(DynamicsLearner):
     """
 
     def __init__(self, encoder: StabilizerEncoder, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__(encoder.eval().requires_grad_(False), transitions, scale)
+        super().__init__(encoder, transitions, scale)
+        self.encoder = encoder.eval().requires_grad_(False)
         self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
 
     def stages(self) -> list[Stage]:
+        """What to minimise."""
         steps = max(1, round(self._scale * UPDATES))
         return [Stage("looking", steps, self.loss, list(self.decoder.parameters()), 64, 1e-3)]
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from latents, and from latents of others that were acted upon."""
-        images, displacement = self.draw(generator)
+        images, displacement = self.draw(64, generator)
         with torch.no_grad():
             latents = self.encoder.latents(images)
             x, y = halves(latents)

@@ -154,3 +154,29 @@ def make_backbone(name: str, shape: tuple[int, int, int]) -> Backbone:
     if name not in BACKBONES:
         raise ValueError(f"there is no backbone {name!r}; choose from {sorted(BACKBONES)}")
     return BACKBONES[name](shape)
+
+
+def decoder(size: int, shape: tuple[int, int, int]) -> nn.Module:
+    """From latents ``(B, size)`` to images: for looking, and for those that learn by reconstruction."""
+    height, width, channels = shape
+    small = (-(-height // 8), -(-width // 8))
+    return nn.Sequential(
+        nn.Linear(size, 64 * small[0] * small[1]),
+        nn.ReLU(),
+        nn.Unflatten(1, (64, *small)),
+        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(16, channels, 4, stride=2, padding=1),
+        _Crop(height, width),
+    )
+
+
+class _Crop(nn.Module):
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[..., : self.height, : self.width]

@@ -19,14 +19,16 @@ Deviation from the paper, and why
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from envs.groups import Group, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents
-from representations.encoder import as_tensor, to_images
+from representations.acted import ActedEncoder, Latents, PairLearner, halves
 from representations.networks import make_backbone
 from representations.training import Stage
 
@@ -74,7 +76,7 @@ class StabilizerEncoder(ActedEncoder):
             "poses": self.acting.project(raw),
         }
 
-    def poses(self, latents: Latents) -> Tensor:
+    def poses(self, latents: Mapping[str, Any]) -> Any:
         """The set of poses among the latents, ``(B, N, group.dim)``."""
         return latents["poses"]
 
@@ -90,7 +92,7 @@ class StabilizerEncoder(ActedEncoder):
         return nearest.T + 1 - a["class"] @ b["class"].T
 
 
-class StabilizerLearner(nn.Module):
+class StabilizerLearner(PairLearner):
     """Trains a `StabilizerEncoder` on transitions ``(x, g, y = g·x)``.
 
     Args:
@@ -112,14 +114,9 @@ class StabilizerLearner(nn.Module):
         gather: float = 1.0,
         temperature: float = 1.0,
     ) -> None:
-        super().__init__()
-        encoder.require_fitting(transitions)
+        super().__init__(encoder, transitions, scale)
         self.encoder = encoder
-        self._scale, self._gather, self._temperature = scale, gather, temperature
-        device = next(encoder.parameters()).device
-        self._frames = as_tensor(transitions.frames).to(device)
-        self._start, self._end = as_tensor(transitions.start).to(device), as_tensor(transitions.end).to(device)
-        self._displacement = as_tensor(transitions.displacement).to(device)
+        self._gather, self._temperature = gather, temperature
 
     def stages(self) -> list[Stage]:
         """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""
@@ -141,16 +138,12 @@ class StabilizerLearner(nn.Module):
             generator: draws it.
             factor: on λ.
         """
-        chosen = torch.randint(len(self._start), (size,), generator=generator).to(self._start.device)
-        images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
-        latents = self.encoder.latents(images)
-        class_x, class_y = torch.split(latents["class"], size)
-        x, y = torch.split(self.encoder.poses(latents), size)
-        group = self.encoder.acting
-        moved = group.compose(self._displacement[chosen, None], x)
-        pose = chamfer(group, y, moved).mean()
+        images, displacement = self.draw(size, generator)
+        latents_x, latents_y = halves(self.encoder.latents(images))
+        y, group = self.encoder.poses(latents_y), self.encoder.acting
+        pose = chamfer(group, y, self.encoder.poses(self.encoder.act(displacement, latents_x))).mean()
         gathered = pairwise(group, y, y).mean()
-        contrast = info_nce(class_x, class_y, self._temperature)
+        contrast = info_nce(latents_x["class"], latents_y["class"], self._temperature)
         parts = {"pose": pose.detach(), "gathered": gathered.detach(), "contrast": contrast.detach()}
         return pose + factor * self._gather * gathered + contrast, parts
 

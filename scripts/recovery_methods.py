@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from agents.trials import Alarm
 
 DART_NOISE = {"push": 0.01, "pick": 0.007}
-"""Metres of noise in the displacements of noise-injected demonstrations: the best of several on seed 0."""
+"""Metres of noise in the displacements of noise-injected demonstrations; for picking the best of four on seed 0."""
 MAGNITUDES = (0.005, 0.01, 0.02, 0.04)
 ONSETS = (1, 10)
 SWEEP_PAIRS = 50

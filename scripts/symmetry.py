@@ -177,7 +177,7 @@ def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions
     generator = np.random.default_rng(0)
     frames = generator.choice(len(held_out.frames), min(1000, len(held_out.frames)), replace=False)
     latents = encoder.encode(held_out.frames[frames])
-    poses = latents["poses"] if "poses" in latents else latents["pose"][:, None]
+    poses = encoder.poses(latents)
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
     stabilizers = [kind.stabilizer(index) for index in range(len(kind.orbits))]
     figures["pose_error"] = pose_error(encoder.acting, poses, true, orbit, stabilizers)
@@ -186,10 +186,11 @@ def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions
         figures["d_lsbd"] = lsbd(poses, true, orbit, [len(each) for each in stabilizers], encoder.acting)
     if encoder.elements > 1:
         expected = np.array([len(each) for each in stabilizers])
-        figures["order_right_images"] = float((distinct(encoder.acting, poses) == expected[orbit]).mean())
-        needed = set_size(encoder.acting, poses, latents["class"])
+        number = distinct(encoder.acting, poses)
+        figures["order_right_images"] = float((number == expected[orbit]).mean())
+        needed = set_size(number, encoder.elements, latents["class"])
         figures |= {"set_size": needed.size, "set_size_sure": needed.sure}
-        found = orders(encoder.acting, poses, orbit)
+        found = orders(number, orbit)
         figures["order_right_objects"] = float(np.mean([each.order == expected[one] for one, each in found.items()]))
         for one, each in found.items():
             if len(kind.orbits) <= 5:

@@ -42,7 +42,7 @@ def draw_all(
 def orbits(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, held_out: Transitions) -> None:
     """Two coordinates of every pose of the set, a panel for each class; rotations as angles against the true angle."""
     frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
-    poses = _poses(encoder, held_out.frames[frames])
+    poses = encoder.poses(encoder.encode(held_out.frames[frames]))
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
     count, on_circle = min(5, len(kind.orbits)), encoder.group.startswith("SO2")
 
@@ -169,11 +169,6 @@ def _longest_walk(transitions: Transitions, frames: int) -> Any:
     while walk[-1] in leaving and leaving[walk[-1]] < frames:
         walk.append(leaving[walk[-1]])
     return np.array(walk)
-
-
-def _poses(encoder: StabilizerEncoder, frames: Any) -> Any:
-    latents = encoder.encode(frames)
-    return latents["poses"] if "poses" in latents else latents["pose"][:, None]
 
 
 def _coordinates(encoder: StabilizerEncoder, poses: Any, true: Any) -> tuple[Any, Any]:

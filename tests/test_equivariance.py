@@ -99,7 +99,7 @@ def test_who_acts_rightly_hits_and_who_does_not_misses(name: str) -> None:
     assert hit_rate(Oracle(name, acts=False), some) < 0.4
 
 
-def test_one_of_two_alike_is_hit_half_the_time() -> None:
+def test_who_sees_nothing_hits_at_chance() -> None:
     """Chance is one in 32: with latents that are all the same, the first item is always the nearest."""
     group = group_from_name("R2")
 
@@ -139,7 +139,7 @@ def test_orders_are_counted_with_their_agreement() -> None:
     angles = np.array([[0.0, 0.01, 2.0], [0.0, 2.0, 4.0], [1.0, 1.02, 3.0], [0.0, 0.1, 0.2]])[..., None]
     poses = turns.exp(angles)
     assert distinct(turns, poses).tolist() == [2, 3, 2, 1]
-    found = orders(turns, poses, np.array([0, 0, 0, 1]))
+    found = orders(distinct(turns, poses), np.array([0, 0, 0, 1]))
     assert (found[0].order, found[0].images, found[1].order) == (2, 3, 1)
     assert found[0].agreement == pytest.approx(2 / 3)
 
@@ -149,12 +149,12 @@ def test_the_size_of_the_set_is_what_does_not_collapse() -> None:
     orbit = generator.integers(3, size=150)
     classes = np.eye(3)[orbit] + 0.05 * generator.normal(size=(150, 3))
     poses = np.stack([turns.exp(2 * np.pi / (one + 1) * (np.arange(6)[:, None] % (one + 1))) for one in orbit])
-    found = set_size(turns, poses, classes)
+    found = set_size(distinct(turns, poses), 6, classes)
     assert found.size == 3 and found.sure > 0.97
     poses[:20] = turns.random(generator, 120).reshape(20, 6, 2)
-    spoilt = set_size(turns, poses, classes)
+    spoilt = set_size(distinct(turns, poses), 6, classes)
     assert spoilt.size == 3 and 0.7 < spoilt.sure < 0.9
-    tight = set_size(turns, poses[:, :3], classes)
+    tight = set_size(distinct(turns, poses[:, :3]), 3, classes)
     assert tight.size == 3 and tight.sure == 0.0, "with no element to spare nobody knows"
 
 

@@ -20,9 +20,8 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, pairwise_squared
-from representations.encoder import as_tensor, to_images
-from representations.networks import make_backbone
+from representations.acted import ActedEncoder, Latents, PairLearner, halves, pairwise_squared
+from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
 MARGIN = 1.0
@@ -146,7 +145,7 @@ def matrix(group: Group, g: Tensor) -> Tensor:
     return torch.cat([upper, last], -2)
 
 
-class DynamicsLearner(nn.Module):
+class DynamicsLearner(PairLearner):
     """Trains `MDPHomomorphism` or `LinearDynamics` on transitions.
 
     Args:
@@ -156,14 +155,8 @@ class DynamicsLearner(nn.Module):
     """
 
     def __init__(self, encoder: ActedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__()
-        encoder.require_fitting(transitions)
+        super().__init__(encoder, transitions, scale)
         self.encoder = encoder
-        self._scale = scale
-        device = next(encoder.parameters()).device
-        self._frames = as_tensor(transitions.frames).to(device)
-        self._start, self._end = as_tensor(transitions.start).to(device), as_tensor(transitions.end).to(device)
-        self._displacement = as_tensor(transitions.displacement).to(device)
 
     def stages(self) -> list[Stage]:
         """What to minimise."""
@@ -172,19 +165,13 @@ class DynamicsLearner(nn.Module):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of what is foretold, and the hinge between different items."""
-        images, displacement = self.draw(generator)
+        images, displacement = self.draw(BATCH, generator)
         x, y = halves(self.encoder.latents(images))
         foretold = self.encoder.gap(self.encoder.act(displacement, x), y).diagonal().mean()
         apart = self.encoder.gap(y, y)
         others = ~torch.eye(len(apart), dtype=torch.bool, device=apart.device)
         hinge = functional.relu(MARGIN - apart)[others].mean()
         return foretold + hinge, {"foretold": foretold.detach(), "hinge": hinge.detach()}
-
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images before and after, ``(2 B, C, H, W)``, and displacements ``(B, dim)``."""
-        chosen = torch.randint(len(self._start), (BATCH,), generator=generator).to(self._start.device)
-        images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
-        return images, self._displacement[chosen]
 
 
 class AutoencoderDynamicsLearner(DynamicsLearner):
@@ -207,45 +194,13 @@ class AutoencoderDynamicsLearner(DynamicsLearner):
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images, summed over the pixels."""
-        images, _ = self.draw(generator)
+        images, _ = self.draw(BATCH, generator)
         error = (self.decoder(self.dynamics.latents(images)["state"]) - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"reconstruction": error.detach()}
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        images, displacement = self.draw(generator)
+        images, displacement = self.draw(BATCH, generator)
         with torch.no_grad():
             x, y = halves(self.dynamics.latents(images))
         foretold = self.dynamics.gap(self.dynamics.act(displacement, x), y).diagonal().mean()
         return foretold, {"foretold": foretold.detach()}
-
-
-def halves(latents: Latents) -> tuple[Latents, Latents]:
-    """Latents of the first and of the second half of a batch."""
-    parts = {name: torch.chunk(latent, 2) for name, latent in latents.items()}
-    return {name: part[0] for name, part in parts.items()}, {name: part[1] for name, part in parts.items()}
-
-
-def decoder(size: int, shape: tuple[int, int, int]) -> nn.Module:
-    """From latents ``(B, size)`` to images: for looking, and for those that learn by reconstruction."""
-    height, width, channels = shape
-    small = (-(-height // 8), -(-width // 8))
-    return nn.Sequential(
-        nn.Linear(size, 64 * small[0] * small[1]),
-        nn.ReLU(),
-        nn.Unflatten(1, (64, *small)),
-        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(32, 16, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.ConvTranspose2d(16, channels, 4, stride=2, padding=1),
-        _Crop(height, width),
-    )
-
-
-class _Crop(nn.Module):
-    def __init__(self, height: int, width: int) -> None:
-        super().__init__()
-        self.height, self.width = height, width
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images[..., : self.height, : self.width]

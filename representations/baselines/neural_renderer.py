@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, pairwise_squared
-from representations.baselines.dynamics import DynamicsLearner, decoder, halves
-from representations.networks import make_backbone
+from representations.acted import ActedEncoder, Latents, halves, pairwise_squared
+from representations.baselines.dynamics import BATCH, DynamicsLearner
+from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
 SIDE, CHANNELS = 6, 8
@@ -103,7 +103,7 @@ class NeuralRendererLearner(DynamicsLearner):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from each other's volume, summed over the pixels."""
-        images, displacement = self.draw(generator)
+        images, displacement = self.draw(BATCH, generator)
         x, y = halves(self.encoder.latents(images))
         moved = self.encoder.act(displacement, x)["volume"]
         back = self.encoder.act(self.acting.inverse(displacement), y)["volume"]

@@ -181,7 +181,9 @@ class _Run:
 
     def save(self, path: Path) -> None:
         """Write everything into one file: beside it first, then in its place."""
-        tensors = {f"module.{name}": value.contiguous() for name, value in self._module.state_dict().items()}
+        # Copies, since safetensors refuses parameters that two modules share.
+        copies = {"memory_format": torch.contiguous_format}
+        tensors = {f"module.{name}": value.clone(**copies) for name, value in self._module.state_dict().items()}
         tensors["generator"] = self._generator.get_state()
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}

@@ -141,6 +141,24 @@ def test_training_interrupted_many_times_ends_at_the_same_weights(
     assert_same(uninterrupted[0], resumed)
 
 
+class Tied(Tiny):
+    """Two modules that share their parameters, as an actor and the objective that trains it do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = nn.Sequential(self.first)
+
+
+def test_training_with_shared_parameters_ends_at_the_same_weights(tmp_path: Path) -> None:
+    whole = Tied()
+    train(whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(Tied(), checkpoint=tmp_path / "checkpoint", progress=interrupt_at(37))
+    resumed = Tied()
+    train(resumed, checkpoint=tmp_path / "checkpoint")
+    assert_same(whole, resumed)
+
+
 class Interrupted(Tiny):
     """Is stopped within an update, as a person at the keyboard does: after its batch has been drawn."""
 

@@ -29,13 +29,11 @@ class Group(ABC):
         name: what encoders write in their card and `group_from_name` reads back, such as ``"R2"``.
         dim: number of coordinates of one element.
         tangent_dim: number of coordinates of a tangent vector at the identity.
-        raw_dim: how many numbers `project` makes an element of.
     """
 
     name: str
     dim: int
     tangent_dim: int
-    raw_dim: int
 
     @abstractmethod
     def identity(self) -> np.ndarray[Any, Any]:
@@ -68,10 +66,26 @@ class Group(ABC):
 
     @abstractmethod
     def project(self, raw: Array) -> Array:
-        """Elements from any numbers ``(..., raw_dim)``, such as a network's output, onto the whole group.
+        """Elements from any numbers ``(..., dim)``, such as a network's output, onto the whole group.
 
         Continuous wherever it is defined, which is everywhere but on a set of measure zero, and with finite gradients.
         """
+
+    def relax(self, raw: Array) -> Array:
+        """What training takes for an element while `strain` draws it to one: as it is here, one already.
+
+        A group may leave out constraints as long as `compose` and `embed` still do for what is left: the action keeps
+        distance and strain, and ``project(g·relax(raw)) = g·project(raw)``.
+        """
+        return self.project(raw)
+
+    def strain(self, relaxed: Array) -> Array:
+        """How far what `relax` returned is from an element: not at all here, where it is one; shape of the batch.
+
+        Of columns ``V`` that ought to be orthonormal, ``w ‖VᵀV − 1‖²`` where the squared distance is ``w ‖V − V'‖²``.
+        """
+        zero: Array = 0 * relaxed[..., 0]
+        return zero
 
     @abstractmethod
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray[Any, Any]:

@@ -50,10 +50,6 @@ class Translations(Group):
     def tangent_dim(self) -> int:  # type: ignore[override]
         return self.dim
 
-    @property
-    def raw_dim(self) -> int:  # type: ignore[override]
-        return self.dim
-
     def identity(self) -> np.ndarray[Any, Any]:
         return np.zeros(self.dim)
 
@@ -104,10 +100,6 @@ class Product(Group):
         return sum(factor.tangent_dim for factor in self.factors)
 
     @property
-    def raw_dim(self) -> int:  # type: ignore[override]
-        return sum(factor.raw_dim for factor in self.factors)
-
-    @property
     def condition(self) -> str:  # type: ignore[override]
         """Those of the factors."""
         return "; ".join(f"{factor.name}: {factor.condition}" for factor in self.factors if factor.condition)
@@ -133,8 +125,15 @@ class Product(Group):
         return join(*(factor.embed(part) for factor, part in zip(self.factors, self.parts(g), strict=True)))
 
     def project(self, raw: Array) -> Array:
-        parts = cut(raw, [factor.raw_dim for factor in self.factors])
-        return join(*(factor.project(part) for factor, part in zip(self.factors, parts, strict=True)))
+        return join(*(factor.project(part) for factor, part in zip(self.factors, self.parts(raw), strict=True)))
+
+    def relax(self, raw: Array) -> Array:
+        return join(*(factor.relax(part) for factor, part in zip(self.factors, self.parts(raw), strict=True)))
+
+    def strain(self, relaxed: Array) -> Array:
+        parts = zip(self.factors, self.parts(relaxed), strict=True)
+        strain: Array = sum(factor.strain(part) for factor, part in parts)  # type: ignore[assignment]
+        return strain
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
         return np.concatenate([factor.random(generator, count) for factor in self.factors], -1)

@@ -26,7 +26,7 @@ class PlaneRotations(Group):
     """
 
     name = "SO2"
-    dim, tangent_dim, raw_dim = 2, 1, 2
+    dim, tangent_dim = 2, 1
     condition = "cos² + sin² must be 1"
 
     def identity(self) -> np.ndarray[Any, Any]:
@@ -56,6 +56,13 @@ class PlaneRotations(Group):
 
     def project(self, raw: Array) -> Array:
         return unit(raw)
+
+    def relax(self, raw: Array) -> Array:
+        return raw
+
+    def strain(self, relaxed: Array) -> Array:
+        strain: Array = 2 * ((relaxed**2).sum(-1) - 1) ** 2
+        return strain
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
         return self.exp(generator.uniform(-np.pi, np.pi, (count, 1)))
@@ -97,13 +104,13 @@ class Cyclic(PlaneRotations):
 class SpaceRotations(Group):
     """SO(3), the rotations of space: coordinates are a matrix row by row, tangents are rotation vectors in radians.
 
-    The distance is the squared Frobenius norm of the difference of matrices. `project` makes a matrix of two columns by
-    Gram and Schmidt, which is continuous (Zhou et al., *On the continuity of rotation representations in neural
-    networks*, CVPR 2019). Rotation vectors are RoMa's (Brégier, *Deep regression on manifolds*, 3DV 2021).
+    The distance is the squared Frobenius norm of the difference of matrices. `project` makes a matrix of its first two
+    columns by Gram and Schmidt, which is continuous (Zhou et al., *On the continuity of rotation representations in
+    neural networks*, CVPR 2019). Rotation vectors are RoMa's (Brégier, *Deep regression on manifolds*, 3DV 2021).
     """
 
     name = "SO3"
-    dim, tangent_dim, raw_dim = 9, 3, 6
+    dim, tangent_dim = 9, 3
     condition = "its matrix must be orthogonal with determinant 1"
 
     def identity(self) -> np.ndarray[Any, Any]:
@@ -129,12 +136,25 @@ class SpaceRotations(Group):
         return g
 
     def project(self, raw: Array) -> Array:
-        first = unit(raw[..., :3])
-        second = raw[..., 3:]
-        second = unit(second - (first * second).sum(-1)[..., None] * first)
-        third = library_of(raw).linalg.cross(first, second)
-        columns: Array = library_of(raw).stack((first, second, third), -1)
+        matrix = matrix_of(raw)
+        first = unit(matrix[..., 0])
+        second = unit(matrix[..., 1] - (first * matrix[..., 1]).sum(-1)[..., None] * first)
+        columns: Array = library_of(raw).stack((first, second, library_of(raw).linalg.cross(first, second)), -1)
         return flat(columns)
+
+    def relax(self, raw: Array) -> Array:
+        matrix = matrix_of(raw)
+        first, second = matrix[..., 0], matrix[..., 1]
+        # Two columns times √1.5 have the length of three, and tell the same.
+        columns: Array = 1.5**0.5 * library_of(raw).stack((first, second, 0 * first), -1)
+        return flat(columns)
+
+    def strain(self, relaxed: Array) -> Array:
+        matrix = matrix_of(relaxed)
+        first, second = matrix[..., 0], matrix[..., 1]
+        lengths = ((first**2).sum(-1) - 1.5) ** 2 + ((second**2).sum(-1) - 1.5) ** 2
+        strain: Array = (lengths + 2 * (first * second).sum(-1) ** 2) / 1.5
+        return strain
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
         from scipy.spatial.transform import Rotation
@@ -156,7 +176,7 @@ class PlaneMotions(Group):
     """
 
     name = "SE2"
-    dim, tangent_dim, raw_dim = 4, 3, 4
+    dim, tangent_dim = 4, 3
     condition = "cos² + sin² must be 1"
 
     def identity(self) -> np.ndarray[Any, Any]:
@@ -191,6 +211,12 @@ class PlaneMotions(Group):
 
     def project(self, raw: Array) -> Array:
         return join(raw[..., :2], unit(raw[..., 2:]))
+
+    def relax(self, raw: Array) -> Array:
+        return raw
+
+    def strain(self, relaxed: Array) -> Array:
+        return PlaneRotations().strain(relaxed[..., 2:])
 
     def random(self, generator: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
         return np.concatenate([generator.normal(size=(count, 2)), PlaneRotations().random(generator, count)], -1)

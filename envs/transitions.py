@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.groups import group_from_name
+
 
 class TransitionsError(ValueError):
     """The arrays do not describe transitions."""
@@ -147,6 +149,27 @@ def chains(transitions: Transitions) -> NDArray[np.int64]:
     """
     begins = np.append(True, transitions.start[1:] != transitions.end[:-1])
     return np.asarray(np.cumsum(begins) - 1)
+
+
+def spans(transitions: Transitions, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """All spans of one to ``horizon`` consecutive transitions, themselves transitions of several steps.
+
+    Returns:
+        The frames they start from and lead to, ``(M,)`` each, and the product of their displacements, ``(M, dim)``.
+    """
+    follower = np.full(len(transitions.frames), -1)
+    follower[transitions.start] = np.arange(len(transitions))
+    group = group_from_name(transitions.group)
+    start, last, total = transitions.start, np.arange(len(transitions)), transitions.displacement
+    parts = [(start, transitions.end, total)]
+    for _ in range(horizon - 1):
+        following = follower[transitions.end[last]]
+        on = following >= 0
+        start, last = start[on], following[on]
+        total = group.compose(transitions.displacement[last], total[on])
+        parts.append((start, transitions.end[last], total))
+    starts, ends, totals = zip(*parts, strict=True)
+    return np.concatenate(starts), np.concatenate(ends), np.concatenate(totals)
 
 
 def equal(a: Transitions, b: Transitions) -> bool:

@@ -7,7 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from envs.transitions import Transitions
+from envs.transitions import Transitions, spans
 from representations.encoder import Encoder, as_tensor, to_images
 
 Latents = dict[str, Tensor]
@@ -25,8 +25,17 @@ class ActedEncoder(Encoder):
         """How far each of ``A`` latents is from each of ``B``, ``(A, B)``; least for what is the same."""
 
 
+BATCH = 32
+"""Pairs in one update."""
+HORIZON = 20
+"""Longest span that is learned from, in steps."""
+
+
 class PairLearner(nn.Module):
-    """What all that learn from transitions ``(x, g, y = g·x)`` have in common: the data, and random batches of it.
+    """What all that learn from ``(x, g, y = g·x)`` have in common: the data, and random batches of it.
+
+    The pairs are spans of one to `HORIZON` steps. A single step leaves ``y`` near ``x`` where the group is not compact,
+    and what is near is not what only the class has in common: a contrastive loss would tell positions apart instead.
 
     Args:
         encoder: what to train, or to look at.
@@ -43,12 +52,11 @@ class PairLearner(nn.Module):
         self._scale = scale
         device = next(encoder.parameters()).device
         self._frames = as_tensor(transitions.frames).to(device)
-        self._start, self._end = as_tensor(transitions.start).to(device), as_tensor(transitions.end).to(device)
-        self._displacement = as_tensor(transitions.displacement).to(device)
+        self._start, self._end, self._displacement = (as_tensor(e).to(device) for e in spans(transitions, HORIZON))
 
-    def draw(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images, first all ``x`` and then all ``y``, ``(2 size, C, H, W)``, and displacements ``(size, dim)``."""
-        chosen = torch.randint(len(self._start), (size,), generator=generator).to(self._start.device)
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images, first all ``x`` and then all ``y``, ``(2 BATCH, C, H, W)``, and displacements ``(BATCH, dim)``."""
+        chosen = torch.randint(len(self._start), (BATCH,), generator=generator).to(self._start.device)
         images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
         return images, self._displacement[chosen]
 

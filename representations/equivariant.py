@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from envs.transitions import Transitions
+from envs.transitions import Transitions, spans
 from representations.encoder import Encoder, as_tensor, to_images
 from representations.networks import make_backbone
 from representations.training import Stage
@@ -102,23 +101,3 @@ class EquivariantLearner(nn.Module):
 
     def _draw(self, among: Tensor, size: int, generator: torch.Generator) -> Tensor:
         return torch.randint(len(among), (size,), generator=generator).to(among.device)
-
-
-def spans(transitions: Transitions, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """All spans of one to ``horizon`` consecutive transitions.
-
-    Returns:
-        The frames they start from and lead to, ``(M,)`` each, and the sum of their displacements, ``(M, n)``.
-    """
-    follower = np.full(len(transitions.frames), -1)
-    follower[transitions.start] = np.arange(len(transitions))
-    start, last, total = transitions.start, np.arange(len(transitions)), transitions.displacement
-    parts = [(start, transitions.end, total)]
-    for _ in range(horizon - 1):
-        following = follower[transitions.end[last]]
-        on = following >= 0
-        start, last = start[on], following[on]
-        total = total[on] + transitions.displacement[last]
-        parts.append((start, transitions.end[last], total))
-    starts, ends, totals = zip(*parts, strict=True)
-    return np.concatenate(starts), np.concatenate(ends), np.concatenate(totals)

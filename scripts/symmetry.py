@@ -54,8 +54,8 @@ class Size:
     updates: int
 
 
-QUICK = Size(10_000, 2_000, "strided", 1_500)
-FULL = Size(100_000, 10_000, "resnet18", 60_000)
+QUICK = Size(20_000, 2_000, "strided", 2_000)
+FULL = Size(100_000, 10_000, "resnet18", 120_000)
 """The papers' network and about their number of images seen; for a GPU."""
 
 

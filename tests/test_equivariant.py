@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from envs.collect import collect, roam
-from envs.transitions import Transitions
 from representations.baselines.autoencoder import Autoencoder, AutoencoderLearner
-from representations.equivariant import EquivariantEncoder, EquivariantLearner, spans
+from representations.equivariant import EquivariantEncoder, EquivariantLearner
 from representations.training import fit
 
 
@@ -21,18 +20,6 @@ def error(encoder, transitions):
     """Root-mean-square distance of the latent from the hand, up to one translation, in metres."""
     difference = encoder.eval().encode(transitions.frames)["agent"] - transitions.truth["agent_pose"]
     return float(np.sqrt(((difference - difference.mean(0)) ** 2).sum(1).mean()))
-
-
-def test_spans_add_up_displacements():
-    frames = np.zeros((7, 2, 2, 3), np.uint8)
-    move = np.arange(10, dtype=np.float32).reshape(5, 2)
-    start, end = np.array([0, 1, 2, 4, 5]), np.array([1, 2, 3, 5, 6])
-    got = spans(Transitions(frames, start, end, move, "R2"), 3)
-    expected = {(0, 2): move[0] + move[1], (1, 3): move[1] + move[2], (4, 6): move[3] + move[4]}
-    expected |= {(0, 3): move[:3].sum(0)} | {(s, e): m for s, e, m in zip(start, end, move, strict=True)}
-    assert len(got[0]) == len(expected), "none across the gap between frames 3 and 4"
-    for first, last, total in zip(*got, strict=True):
-        np.testing.assert_allclose(total, expected[first, last])
 
 
 def test_roaming_sees_the_whole_workspace():

@@ -64,7 +64,7 @@ def test_inverse_undoes(group, seed, shape):
 @given(seed=seeds, shape=shapes)
 def test_what_comes_out_is_an_element(group, seed, shape):
     g, h = elements(group, seed, shape, 2)
-    raw = np.random.default_rng(seed).normal(size=(*shape, group.raw_dim))
+    raw = np.random.default_rng(seed).normal(size=(*shape, group.dim))
     for each in (g, group.compose(g, h), group.inverse(g), group.identity()):
         group.validate(each)
     if "C" not in group.name:
@@ -144,7 +144,7 @@ def test_a_cyclic_group_has_its_order():
 @groups
 def test_tensors_give_the_same_as_arrays(group):
     g, h = elements(group, 0, (5,), 2)
-    raw, tangent = np.random.default_rng(1).normal(size=(5, group.raw_dim)), group.log(g)
+    raw, tangent = np.random.default_rng(1).normal(size=(5, group.dim)), group.log(g)
     a, b = torch.from_numpy(g), torch.from_numpy(h)
     for tensor, array in [
         (group.compose(a, b), group.compose(g, h)),
@@ -178,7 +178,7 @@ def test_gradients_are_finite_everywhere(group):
         t = tangent.detach().requires_grad_()
         moved = group.compose(group.exp(t), torch.tensor(place))
         assert torch.autograd.grad(group.squared_distance(moved, torch.tensor(place)), t)[0].isfinite().all()
-    raw = torch.zeros(3, group.raw_dim, dtype=torch.float64, requires_grad=True)
+    raw = torch.zeros(3, group.dim, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.grad(group.project(raw).sum(), raw)[0].isfinite().all()
 
 
@@ -187,19 +187,24 @@ def test_projection_reaches_every_element_without_a_jump(group):
     """Along a whole turn: small steps of raw numbers are small steps in the group."""
     angles = np.linspace(-np.pi, np.pi, 400)
     loop = group.exp(angles[:, None] * np.eye(group.tangent_dim)[-1])
-    raw = np.concatenate([columns(factor, part) for factor, part in factors(group, loop)], -1)
-    projected = group.project(raw)
+    projected = group.project(loop)
     assert_same(projected, loop, 1e-6)
     assert np.abs(np.diff(projected, axis=0)).max() < 0.02
 
 
-def factors(group, g):
-    return list(zip(group.factors, group.parts(g), strict=True)) if isinstance(group, Product) else [(group, g)]
-
-
-def columns(group, g):
-    """Raw numbers that are projected onto an element: its coordinates, or the first two columns of its matrix."""
-    return g.reshape(-1, 3, 3)[:, :, :2].swapaxes(1, 2).reshape(-1, 6) if isinstance(group, SpaceRotations) else g
+@groups
+@given(seed=seeds, shape=shapes)
+def test_what_is_relaxed_is_acted_on_as_elements_are(group, seed, shape):
+    """The action, the distance and the projection commute, and nothing but elements is without strain."""
+    g, h = elements(group, seed, shape, 2)
+    raw = group.relax(np.random.default_rng(seed).normal(size=(2, *shape, group.dim)))
+    moved = group.compose(g, raw)
+    assert_same(group.project(moved), group.compose(g, group.project(raw)), 1e-6)
+    assert_same(group.squared_distance(moved[0], moved[1]), group.squared_distance(raw[0], raw[1]))
+    assert_same(group.strain(moved), group.strain(raw))
+    assert_same(group.strain(group.relax(h)), np.zeros(h.shape[:-1]))
+    if not isinstance(group, Translations):
+        assert (group.strain(raw) > 0).all()
 
 
 def test_batches_broadcast_against_one_element():

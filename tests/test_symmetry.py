@@ -34,7 +34,7 @@ class Knowing(StabilizerEncoder):
     def latents(self, images: Tensor) -> Latents:
         numbers = images.flatten(1)
         orbit = (255 * numbers[:, 0]).round().long()
-        pose = self.acting.project(2 * numbers[:, 1 : 1 + self.acting.raw_dim] - 1)
+        pose = self.acting.project(2 * numbers[:, 1 : 1 + self.acting.dim] - 1)
         cosets = torch.stack([self.cosets[one] for one in orbit])
         return {"class": torch.eye(self.class_dim)[orbit], "poses": self.acting.compose(pose[:, None], cosets)}
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs.transitions import Transitions, TransitionsError, concatenate, equal
+from envs.groups import group_from_name
+from envs.transitions import Transitions, TransitionsError, concatenate, equal, spans
 
 SHAPE = (4, 5, 3)
 
@@ -174,3 +175,27 @@ def test_the_fingerprint_is_of_what_is_learned_from() -> None:
     assert one.fingerprint == make().fingerprint
     assert one.fingerprint != replace(one, displacement=one.displacement + 1).fingerprint
     assert one.fingerprint == replace(one, touched=None, truth={}).fingerprint, "truths are not learned from"
+
+
+def test_spans_add_up_displacements():
+    frames = np.zeros((7, 2, 2, 3), np.uint8)
+    move = np.arange(10, dtype=np.float32).reshape(5, 2)
+    start, end = np.array([0, 1, 2, 4, 5]), np.array([1, 2, 3, 5, 6])
+    got = spans(Transitions(frames, start, end, move, "R2"), 3)
+    expected = {(0, 2): move[0] + move[1], (1, 3): move[1] + move[2], (4, 6): move[3] + move[4]}
+    expected |= {(0, 3): move[:3].sum(0)} | {(s, e): m for s, e, m in zip(start, end, move, strict=True)}
+    assert len(got[0]) == len(expected), "none across the gap between frames 3 and 4"
+    for first, last, total in zip(*got, strict=True):
+        np.testing.assert_allclose(total, expected[first, last])
+
+
+def test_spans_compose_in_the_order_of_the_walk():
+    """Turns in space do not commute: the later one goes on the left."""
+    group, generator = group_from_name("SO3"), np.random.default_rng(0)
+    turns = group.random(generator, 3).astype(np.float32)
+    start = np.arange(3)
+    walk = Transitions(np.zeros((4, 2, 2, 3), np.uint8), start, start + 1, turns, "SO3")
+    begins, ends, totals = spans(walk, 3)
+    whole = totals[(begins == 0) & (ends == 3)][0]
+    first, second, third = (turn.reshape(3, 3) for turn in turns)
+    np.testing.assert_allclose(whole.reshape(3, 3), third @ second @ first, atol=1e-6)

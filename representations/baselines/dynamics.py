@@ -20,13 +20,12 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, PairLearner, halves, pairwise_squared
+from representations.acted import BATCH, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
 from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
 MARGIN = 1.0
 """ε, the squared distance from which on latents of different items do not repel."""
-BATCH = 64
 
 
 class MDPHomomorphism(ActedEncoder):
@@ -165,7 +164,7 @@ class DynamicsLearner(PairLearner):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of what is foretold, and the hinge between different items."""
-        images, displacement = self.draw(BATCH, generator)
+        images, displacement = self.draw(generator)
         x, y = halves(self.encoder.latents(images))
         foretold = self.encoder.gap(self.encoder.act(displacement, x), y).diagonal().mean()
         apart = self.encoder.gap(y, y)
@@ -194,12 +193,12 @@ class AutoencoderDynamicsLearner(DynamicsLearner):
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images, summed over the pixels."""
-        images, _ = self.draw(BATCH, generator)
+        images, _ = self.draw(generator)
         error = (self.decoder(self.dynamics.latents(images)["state"]) - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"reconstruction": error.detach()}
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        images, displacement = self.draw(BATCH, generator)
+        images, displacement = self.draw(generator)
         with torch.no_grad():
             x, y = halves(self.dynamics.latents(images))
         foretold = self.dynamics.gap(self.dynamics.act(displacement, x), y).diagonal().mean()

@@ -17,7 +17,7 @@ from torch.nn import functional
 from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
 from representations.acted import ActedEncoder, Latents, halves, pairwise_squared
-from representations.baselines.dynamics import BATCH, DynamicsLearner
+from representations.baselines.dynamics import DynamicsLearner
 from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
@@ -103,7 +103,7 @@ class NeuralRendererLearner(DynamicsLearner):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from each other's volume, summed over the pixels."""
-        images, displacement = self.draw(BATCH, generator)
+        images, displacement = self.draw(generator)
         x, y = halves(self.encoder.latents(images))
         moved = self.encoder.act(displacement, x)["volume"]
         back = self.encoder.act(self.acting.inverse(displacement), y)["volume"]

@@ -53,6 +53,11 @@ class Size:
     backbone: str
     updates: int
 
+    @property
+    def name(self) -> str:
+        """What the folder of its cells is called: those of another size are made anew."""
+        return f"{self.backbone}-{self.transitions}-{self.held_out}-{self.updates}"
+
 
 QUICK = Size(20_000, 2_000, "strided", 2_000)
 FULL = Size(100_000, 10_000, "resnet18", 120_000)
@@ -212,7 +217,7 @@ def benchmark_symmetry(
     size = QUICK if quick else FULL
     numbers = [FIRST_SEED + index for index in range(seeds)]
     chosen = WORLDS[what] if world is None else (world,)
-    folder = work / what / ("quick" if quick else "full")
+    folder = work / what / size.name
     cells = {
         seed: [
             Cell(name, method, seed, size, device, folder)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from representations.stabilizers import StabilizerEncoder
+from representations.acted import PosedEncoder
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Plan:
     likeness: NDArray[np.floating[Any]]
 
 
-def plan(encoder: StabilizerEncoder, now: NDArray[np.uint8], goal: NDArray[np.uint8]) -> Plan:
-    """The shortest of the actions ``φ_i(goal)·φ_j(now)⁻¹``, all of which lead to the goal if the sets are cosets.
+def plan(encoder: PosedEncoder, now: NDArray[np.uint8], goal: NDArray[np.uint8]) -> Plan:
+    """The shortest of the actions that lead from how things look to how they are to look.
 
     Args:
         encoder: of class and poses.
@@ -35,11 +35,8 @@ def plan(encoder: StabilizerEncoder, now: NDArray[np.uint8], goal: NDArray[np.ui
         goal: ``(n, H, W, C)`` uint8, how they are to look.
     """
     here, there = encoder.encode(now), encoder.encode(goal)
-    poses = [encoder.poses(latents) for latents in (here, there)]
-    group, rows = encoder.acting, np.arange(len(now))
-    candidates = group.compose(poses[1][:, :, None], group.inverse(poses[0])[:, None])
-    candidates = candidates.reshape(len(now), -1, group.dim)
-    length = np.linalg.norm(group.log(candidates), axis=2)
+    candidates, rows = encoder.between(here, there), np.arange(len(now))
+    length = np.linalg.norm(encoder.acting.log(candidates), axis=2)
     shortest = length.argmin(1)
     likeness = (here["class"] * there["class"]).sum(1)
     return Plan(candidates[rows, shortest], length[rows, shortest], likeness)

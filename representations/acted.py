@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from envs.groups import Group
 from envs.transitions import Transitions, spans
 from representations.encoder import Encoder, as_tensor, to_images
 
@@ -29,6 +32,31 @@ BATCH = 32
 """Pairs in one update."""
 HORIZON = 20
 """Longest span that is learned from, in steps."""
+
+
+class PosedEncoder(ActedEncoder):
+    """An encoder whose latents are an invariant class, ``class``, and what the pose is known by.
+
+    Attributes:
+        acting: the group.
+        elements: size of the sets that `poses` returns.
+    """
+
+    acting: Group
+    elements: int
+
+    @property
+    @abstractmethod
+    def latent_dim(self) -> int:
+        """How many numbers all latents are."""
+
+    @abstractmethod
+    def poses(self, latents: Mapping[str, Any]) -> Any:
+        """Sets of poses ``(B, elements, group.dim)`` that look the same; tensors or arrays, as the latents are."""
+
+    @abstractmethod
+    def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
+        """Actions ``(B, M, group.dim)`` all of which lead from what has the latents ``a`` to what has ``b``."""
 
 
 class PairLearner(nn.Module):

@@ -34,6 +34,7 @@ ENCODERS = {
     "MDPHomomorphism": "representations.baselines.dynamics:MDPHomomorphism",
     "NeuralRenderer": "representations.baselines.neural_renderer:NeuralRenderer",
     "StabilizerEncoder": "representations.stabilizers:StabilizerEncoder",
+    "HarmonicEncoder": "representations.harmonic_encoder:HarmonicEncoder",
 }
 """Every encoder: its name and the class that makes it. A new encoder is one file and one line here."""
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
-from representations.acted import BATCH, Latents, PairLearner, halves
+from representations.acted import BATCH, Latents, PairLearner, PosedEncoder, halves
 from representations.networks import decoder
-from representations.stabilizers import StabilizerEncoder
 from representations.training import Stage
 
 UPDATES = 2000
@@ -23,7 +22,7 @@ class LookingLearner(PairLearner):
         scale: factor on the number of updates.
     """
 
-    def __init__(self, encoder: StabilizerEncoder, transitions: Transitions, scale: float = 1.0) -> None:
+    def __init__(self, encoder: PosedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__(encoder, transitions, scale)
         self.encoder = encoder.eval().requires_grad_(False)
         self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)

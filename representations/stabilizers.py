@@ -35,7 +35,7 @@ from torch.nn import functional
 
 from envs.groups import Group, group_from_name
 from envs.transitions import Transitions
-from representations.acted import BATCH, ActedEncoder, Latents, PairLearner
+from representations.acted import BATCH, Latents, PairLearner, PosedEncoder
 from representations.networks import make_backbone
 from representations.training import Stage
 
@@ -45,7 +45,7 @@ STRAIN = 0.8
 """Weight of how far what is relaxed is from elements, of which poses that tell nothing cost 1."""
 
 
-class StabilizerEncoder(ActedEncoder):
+class StabilizerEncoder(PosedEncoder):
     """An invariant class on the unit sphere, and a set of poses.
 
     Args:
@@ -68,7 +68,7 @@ class StabilizerEncoder(ActedEncoder):
     ) -> None:
         super().__init__(shape, group)
         self.backbone, self.elements, self.class_dim = backbone, elements, class_dim
-        self.acting: Group = group_from_name(group)
+        self.acting = group_from_name(group)
         self.trunk = make_backbone(backbone, self.shape)
         self.class_head = nn.Sequential(
             nn.Linear(self.trunk.features, class_dim, bias=False), nn.BatchNorm1d(class_dim, affine=False)
@@ -90,8 +90,13 @@ class StabilizerEncoder(ActedEncoder):
         return functional.normalize(self.class_head(features), dim=1), raw
 
     def poses(self, latents: Mapping[str, Any]) -> Any:
-        """The set of poses among the latents, ``(B, N, group.dim)``."""
         return latents["poses"]
+
+    def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
+        """``φ_i(b)·φ_j(a)⁻¹`` for all ``i`` and ``j``."""
+        x, y = self.poses(a), self.poses(b)
+        actions = self.acting.compose(y[:, :, None], self.acting.inverse(x)[:, None])
+        return actions.reshape(len(x), -1, self.acting.dim)
 
     def act(self, displacement: Tensor, latents: Latents) -> Latents:
         """``g·(e, {h_i}) = (e, {g·h_i})``."""

@@ -22,10 +22,10 @@ WORLDS = {
     "class-pose": ("Sprites", "Shapes", "MultiSprites", "Chairs", "Apartments"),
     "stabilizers": ("Arrows", "ColouredArrows", "DoubleArrows", "Solids", "Models"),
 }
-OURS = {"class-pose": "class and pose", "stabilizers": "set of poses"}
+OURS = {"class-pose": "class and pose", "stabilizers": "set of poses", "harmonics": "harmonics"}
 METHODS = {
     "class-pose": (OURS["class-pose"], "MDP homomorphism", "linear", "neural renderer", "autoencoder"),
-    "stabilizers": (OURS["stabilizers"], "one pose", "neural renderer"),
+    "stabilizers": (OURS["harmonics"], OURS["stabilizers"], "one pose", "neural renderer"),
 }
 ELEMENTS = {"Arrows": 10, "ColouredArrows": 10, "DoubleArrows": 20, "Solids": 80, "Models": 10}
 """Size of the set of poses: more than the order of every stabilizer of the world."""
@@ -142,11 +142,14 @@ def make_learner(method: str, world: str, data: Transitions, backbone: str, devi
     )
     from representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererLearner
     from representations.class_pose import ClassPoseEncoder, ClassPoseLearner
+    from representations.harmonic_encoder import HarmonicEncoder, HarmonicLearner
     from representations.stabilizers import StabilizerEncoder, StabilizerLearner
 
     height, width, channels = data.frames.shape[1:]
     given = ((height, width, channels), data.group, backbone)
     scale = updates / 6000
+    if method == OURS["harmonics"]:
+        return HarmonicLearner(HarmonicEncoder(*given, elements=ELEMENTS[world]).to(device), data, scale)
     if method == OURS["stabilizers"]:
         many = StabilizerEncoder(*given, elements=ELEMENTS[world]).to(device)
         return StabilizerLearner(many, data, scale, GATHER.get(world, 1.0))
@@ -164,6 +167,7 @@ def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions
     """Hit-rates, and of encoders with class and pose how well they know both."""
     import numpy as np
 
+    from representations.acted import PosedEncoder
     from representations.equivariance import (
         distinct,
         hit_rate,
@@ -174,10 +178,9 @@ def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions
         set_size,
         walks,
     )
-    from representations.stabilizers import StabilizerEncoder
 
     figures = {f"hit_rate_{steps}": hit_rate(encoder, walks(held_out, steps)) for steps in STEPS}
-    if not isinstance(encoder, StabilizerEncoder):
+    if not isinstance(encoder, PosedEncoder):
         return figures
     generator = np.random.default_rng(0)
     frames = generator.choice(len(held_out.frames), min(1000, len(held_out.frames)), replace=False)

@@ -15,7 +15,7 @@ from scripts.page import LIGHT
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
-    from representations.stabilizers import StabilizerEncoder
+    from representations.acted import PosedEncoder
 
 SHOWN = 600
 """Frames whose latents are drawn."""
@@ -24,7 +24,7 @@ SHOWN = 600
 def draw_all(
     folder: Path,
     kind: type[OrbitWorld],
-    encoder: StabilizerEncoder,
+    encoder: PosedEncoder,
     data: Transitions,
     held_out: Transitions,
     on_update: Callable[[int], None],
@@ -39,7 +39,7 @@ def draw_all(
     return {}
 
 
-def orbits(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, held_out: Transitions) -> None:
+def orbits(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, held_out: Transitions) -> None:
     """Two coordinates of every pose of the set, a panel for each class; rotations as angles against the true angle."""
     frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
     poses = encoder.poses(encoder.encode(held_out.frames[frames]))
@@ -60,7 +60,7 @@ def orbits(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, held_
 
 
 def foretold(
-    path: Path, encoder: StabilizerEncoder, data: Transitions, held_out: Transitions, on_update: Callable[[int], None]
+    path: Path, encoder: PosedEncoder, data: Transitions, held_out: Transitions, on_update: Callable[[int], None]
 ) -> None:
     """Before, what the decoder draws of the latent that the action has moved, and after."""
     import torch
@@ -124,7 +124,7 @@ def map_of_places(
     }
 
 
-def plans(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, count: int = 60) -> dict[str, float]:
+def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int = 60) -> dict[str, float]:
     """Views now, after the planned action was performed and drawn, and to be reached; and how far they are off."""
     from agents.planning import plan
 
@@ -153,7 +153,7 @@ def plans(path: Path, kind: type[OrbitWorld], encoder: StabilizerEncoder, count:
     }
 
 
-def _factors(encoder: StabilizerEncoder, poses: Any, true: Any, orbit: Any, kind: type[OrbitWorld]) -> dict[int, Any]:
+def _factors(encoder: PosedEncoder, poses: Any, true: Any, orbit: Any, kind: type[OrbitWorld]) -> dict[int, Any]:
     from representations.equivariance import free_factor
 
     return {
@@ -171,7 +171,7 @@ def _longest_walk(transitions: Transitions, frames: int) -> Any:
     return np.array(walk)
 
 
-def _coordinates(encoder: StabilizerEncoder, poses: Any, true: Any) -> tuple[Any, Any]:
+def _coordinates(encoder: PosedEncoder, poses: Any, true: Any) -> tuple[Any, Any]:
     """What is drawn of sets of poses: an angle against the true one on a circle or torus, else two coordinates."""
     if encoder.group.startswith("SO2"):
         angles = np.arctan2(poses[..., 1], poses[..., 0])

@@ -31,7 +31,7 @@ class Train(Command):
     """How many transitions to collect if no dataset is given."""
     out: Path = Path("runs/encoder")
     """Folder of the encoder."""
-    encoder: Literal["agent-object", "class-pose", "stabilizers"] | None = None
+    encoder: Literal["agent-object", "class-pose", "stabilizers", "harmonics"] | None = None
     """Kind of encoder; the one that suits the world if none is given."""
     backbone: Literal["spatial_softmax", "strided", "resnet18"] | None = None
     """Network; the first suits positions, the second classes and poses on a CPU, the third those on a GPU."""
@@ -43,7 +43,7 @@ class Train(Command):
         from envs.orbits import OrbitWorld
 
         kind = world_class(self.world)
-        suits = "agent-object" if not issubclass(kind, OrbitWorld) else "class-pose" if kind.free() else "stabilizers"
+        suits = "agent-object" if not issubclass(kind, OrbitWorld) else "class-pose" if kind.free() else "harmonics"
         if (self.encoder or suits) == "agent-object":
             return self._agent_object(task_class(self.world).arena_side)
         if not issubclass(kind, OrbitWorld):

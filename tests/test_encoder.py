@@ -43,7 +43,8 @@ all_backbones = pytest.mark.parametrize("backbone", ["spatial_softmax", "resnet1
 def make(name: str = "AgentObjectEncoder", seed: int = 0, **options: Any) -> Encoder:
     torch.manual_seed(seed)
     kind: Any = encoder_class(name)
-    made: Encoder = kind(**{"shape": SHAPE, "group": "R2"} | options)
+    group = "SO3" if name == "HarmonicEncoder" else "R2"
+    made: Encoder = kind(**{"shape": SHAPE, "group": group} | options)
     return made
 
 

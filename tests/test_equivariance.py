@@ -1,5 +1,6 @@
 """Measures of equivariance: right where the answer is known, and the same under all that the theory leaves free."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from representations.equivariance import (
     set_size,
     walks,
 )
+from representations.harmonic_encoder import HarmonicEncoder
 from representations.stabilizers import StabilizerEncoder
 from representations.training import fit
 
@@ -172,8 +174,13 @@ def test_matrices_are_a_representation(name: str) -> None:
     torch.testing.assert_close(matrix(group, g) @ matrix(group, h), matrix(group, group.compose(g, h)))
 
 
-@pytest.mark.parametrize("kind", ["ClassPoseEncoder", "StabilizerEncoder", "LinearDynamics"])
-@pytest.mark.parametrize("name", ["R2", "SO3", "SE2"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *product(["ClassPoseEncoder", "StabilizerEncoder", "LinearDynamics"], ["R2", "SO3", "SE2"]),
+        *product(["HarmonicEncoder"], ["SO2", "SO3", "SO2xSO3"]),
+    ],
+)
 def test_acting_twice_is_acting_with_the_product(kind: str, name: str) -> None:
     torch.manual_seed(0)
     group, generator = group_from_name(name), np.random.default_rng(0)
@@ -206,6 +213,7 @@ def test_the_gap_is_least_for_the_same_and_counts_pose_and_class() -> None:
     for encoder in (
         ClassPoseEncoder((16, 16, 3), "SO2", "strided"),
         StabilizerEncoder((16, 16, 3), "SO2", "strided", 3),
+        HarmonicEncoder((16, 16, 3), "SO2", "strided"),
     ):
         latents = encoder.latents(torch.rand(4, 3, 16, 16))
         gap = encoder.gap(latents, latents)

@@ -7,6 +7,8 @@ import torch
 from envs.groups import PlaneRotations, group_from_name
 from envs.transitions import Transitions
 from representations.class_pose import ClassPoseEncoder, ClassPoseLearner
+from representations.equivariance import distinct
+from representations.harmonic_encoder import HarmonicEncoder, HarmonicLearner
 from representations.stabilizers import StabilizerEncoder, StabilizerLearner, chamfer, info_nce, pairwise
 from representations.training import fit
 
@@ -124,3 +126,16 @@ def test_surplus_elements_gather_to_the_order_of_the_stabilizer():
     near = pairwise(TURNS, poses, poses) < 0.3
     order = (1 / near.float().sum(2)).sum(1).round().numpy()
     assert np.mean(order == count) > 0.9
+
+
+def test_harmonics_find_every_order_and_what_leads_to_a_goal():
+    """Spokes of one to three symmetries: no set was trained, and none has a size."""
+    torch.manual_seed(0)
+    encoder = HarmonicEncoder(SHAPE, "SO2", "strided", elements=6)
+    trained(encoder, HarmonicLearner(encoder, turning([1, 2, 3], 3000), scale=0.1))
+    held_out = turning([1, 2, 3], 150, seed=1)
+    latents = encoder.encode(held_out.frames)
+    assert np.mean(distinct(TURNS, encoder.poses(latents)) == held_out.truth["count"][:, 0]) > 0.95
+    start, end = ({name: each[index] for name, each in latents.items()} for index in (held_out.start, held_out.end))
+    gap = TURNS.squared_distance(encoder.between(start, end), held_out.displacement[:, None]).min(1)
+    assert np.quantile(gap, 0.95) < 4 - 4 * np.cos(0.2), "what was done is among what leads there"

@@ -111,8 +111,8 @@ def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_
     row = read_json(cell.makes)
     assert {"hit_rate_1", "hit_rate_10", "hit_rate_20"} <= row["figures"].keys()
     assert all(0 <= row["figures"][f"hit_rate_{steps}"] <= 1 for steps in (1, 10, 20))
-    assert ("order_right_objects" in row["figures"]) == (method == "set of poses")
-    assert ("pose_error" in row["figures"]) == (method in ("class and pose", "one pose", "set of poses"))
+    assert ("order_right_objects" in row["figures"]) == (method in ("set of poses", "harmonics"))
+    assert ("pose_error" in row["figures"]) == (method in ("class and pose", "one pose", "set of poses", "harmonics"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,150 @@
+"""The harmonic encoder: of objects with symmetries, an invariant class and vectors that turn as the object does.
+
+A set of poses (`representations.stabilizers`) has to jump: an object that looks the same after a sixth of a turn has no
+pose that follows it continuously for a whole one; and where sixty poses of an icosahedron are learned by distances to
+the nearest, the set that tells nothing, spread evenly, is nearly as good as the right one. Harmonics
+(`representations.harmonics`) follow every object continuously, whatever its symmetries: a vector ``f_m`` of each degree
+``m``, on which ``g`` acts by a matrix.
+
+    L = E Σ_m ‖f_m(y) − D_m(g) f_m(x)‖² + (4/5) Σ_m E (‖f_m‖² − 1)² + InfoNCE(φ_E),    y = g·x
+
+A degree of which the object has none (a cube below the fourth) errs by ``2 ‖f_m‖²``, and the second term, whose weight
+is below 1, does not make up for it: it vanishes. The others grow to length 1. What leaves them all as they are is the
+stabilizer, read off after training; nothing has to be known of its order, and no set has a size.
+
+That equivariant features are linear in the harmonics of a group, and that those of an object with symmetries vanish in
+known degrees, is from Cohen, Weiler, *Steerable CNNs*, ICLR 2017, and Thomas et al., *Tensor field networks*, 2018
+(arXiv:1802.08219); here they are learned from pixels and actions, as poses are in Pérez Rey et al., ECML PKDD 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envs.groups import group_from_name
+from envs.transitions import Transitions
+from representations.acted import BATCH, Latents, PairLearner, PosedEncoder
+from representations.harmonics import Harmonics
+from representations.networks import make_backbone
+from representations.stabilizers import STRAIN, info_nce
+from representations.training import Stage
+
+SYMMETRIC = 0.8
+"""Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
+SAME_CLASS = 0.8
+"""Cosine of classes from which on they are the same."""
+
+
+class HarmonicEncoder(PosedEncoder):
+    """An invariant class on the unit sphere, and a vector of each degree of the group's harmonics.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts: SO2, SO3 or a product of such.
+        backbone: a name in `representations.networks.BACKBONES`.
+        elements: how many poses `poses` returns: at least the order of the largest stabilizer.
+        degree: of the highest harmonics: at least the order of the largest stabilizer in the plane, 6 in space.
+        class_dim: coordinates of the class.
+
+    Latents: ``class`` ``(B, class_dim)``, of length 1, and ``harmonics`` ``(B, sum of their sizes)``.
+
+    Raises:
+        ValueError: the group has no harmonics here.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        group: str,
+        backbone: str = "resnet18",
+        elements: int = 80,
+        degree: int = 6,
+        class_dim: int = 8,
+    ) -> None:
+        super().__init__(shape, group)
+        self.backbone, self.elements, self.degree, self.class_dim = backbone, elements, degree, class_dim
+        self.acting = group_from_name(group)
+        self.basis = Harmonics(self.acting, degree)
+        self.trunk = make_backbone(backbone, self.shape)
+        self.class_head = nn.Sequential(
+            nn.Linear(self.trunk.features, class_dim, bias=False), nn.BatchNorm1d(class_dim, affine=False)
+        )
+        self.harmonic_head = nn.Linear(self.trunk.features, sum(self.basis.sizes))
+
+    @property
+    def latent_dim(self) -> int:
+        return self.class_dim + sum(self.basis.sizes)
+
+    def latents(self, images: Tensor) -> Latents:
+        features = self.trunk(images)
+        return {
+            "class": functional.normalize(self.class_head(features), dim=1),
+            "harmonics": self.harmonic_head(features),
+        }
+
+    def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        """``g·(e, f) = (e, D(g) f)``."""
+        return {**latents, "harmonics": self.basis.act(displacement, latents["harmonics"])}
+
+    def gap(self, a: Latents, b: Latents) -> Tensor:
+        """Squared distance of the harmonics, plus one minus the classes' cosine."""
+        apart = torch.cdist(a["harmonics"], b["harmonics"], compute_mode="donot_use_mm_for_euclid_dist").square()
+        return apart + 1 - a["class"] @ b["class"].T
+
+    def poses(self, latents: Mapping[str, Any]) -> Any:
+        """Sets of poses, relative to the first of the batch with the same class: what its pose is called is free."""
+        classes = torch.as_tensor(latents["class"]).cpu().numpy()
+        first = np.argmax(classes @ classes.T > SAME_CLASS, axis=1)
+        return self.between({"harmonics": latents["harmonics"][first]}, latents)
+
+    @torch.no_grad()
+    def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
+        """The ``g`` with ``D(g) f(a) ≈ f(b)``, where they are fewer than ``elements`` more than once; or the best."""
+        sets = []
+        given = [torch.as_tensor(each["harmonics"]).cpu().float() for each in (a, b)]
+        for x, y in zip(*(torch.split(each, 64) for each in given), strict=True):
+            found, alike = self.basis.peaks(x, y, self.elements, SYMMETRIC / 2)
+            best = torch.take_along_dim(found, alike.argmax(1)[:, None, None], 1)
+            sets.append(torch.where((alike > SYMMETRIC)[..., None], found, best))
+        actions, like = torch.cat(sets), b["harmonics"]
+        return actions.numpy() if isinstance(like, np.ndarray) else actions.to(like.device)
+
+
+class HarmonicLearner(PairLearner):
+    """Trains a `HarmonicEncoder` on transitions ``(x, g, y = g·x)``.
+
+    Args:
+        encoder: what to train.
+        transitions: frames and displacements; their truths are not read.
+        scale: factor on the number of updates.
+
+    Raises:
+        ValueError: the transitions' group or frames are not the encoder's.
+    """
+
+    def __init__(self, encoder: HarmonicEncoder, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__(encoder, transitions, scale)
+        self.encoder = encoder
+
+    def stages(self) -> list[Stage]:
+        """What to minimise."""
+        steps = max(1, round(self._scale * 6000))
+        return [Stage("harmonics", steps, self.loss, list(self.encoder.parameters()), BATCH, 1e-3)]
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Vectors that follow the action, those that can of length 1, and classes that stay and differ from others'."""
+        images, displacement = self.draw(generator)
+        latents = self.encoder.latents(images)
+        (x, y), (class_x, class_y) = latents["harmonics"].chunk(2), latents["class"].chunk(2)
+        turned = (y - self.encoder.basis.act(displacement, x)).square().sum(1).mean()
+        lengths = [each.square().sum(1) for each in torch.split(latents["harmonics"], self.encoder.basis.sizes, 1)]
+        strain = sum(((length - 1).square().mean() for length in lengths), torch.zeros((), device=y.device))
+        contrast = info_nce(class_x, class_y, 1.0)
+        parts = {"turned": turned.detach(), "strain": strain.detach(), "contrast": contrast.detach()}
+        return turned + STRAIN * strain + contrast, parts

@@ -1,0 +1,189 @@
+"""Harmonics: vectors that rotations act on by matrices, and what can be told of a rotation from what it did to one.
+
+On the circle, ``cos mθ`` and ``sin mθ`` are turned into each other by ``SO(2)``; on the sphere, the ``2l + 1``
+spherical harmonics of a degree ``l`` by ``SO(3)``. A vector that some elements leave as it is stands for a thing with
+these symmetries: there are none below degree 3 for a tetrahedron, 4 for a cube and 6 for an icosahedron (Klein,
+*Vorlesungen über das Ikosaeder*, 1884).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from envs.groups import Group, PlaneRotations, Product, SpaceRotations
+
+NEIGHBOURS = 30
+"""Elements of the grid that a peak is higher than."""
+LONGEST = 0.2
+"""Longest step of the refinement, in radians."""
+
+
+class Harmonics:
+    """The harmonics of degrees 1 to ``degree``, one vector of each; of a product, those of its factors.
+
+    Args:
+        group: ``SO(2)``, ``SO(3)`` or a product of such.
+        degree: the highest: symmetries of a higher order than it are not told apart.
+
+    Raises:
+        ValueError: the group has no harmonics here.
+    """
+
+    def __init__(self, group: Group, degree: int) -> None:
+        self.group, self.degree = group, degree
+        self.factors = group.factors if isinstance(group, Product) else (group,)
+        for factor in self.factors:
+            if type(factor) not in (PlaneRotations, SpaceRotations):
+                raise ValueError(f"harmonics are known of SO2, SO3 and their products, not of {group.name}")
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Length of every vector."""
+        degrees = range(1, self.degree + 1)
+        return [2 if isinstance(each, PlaneRotations) else 2 * m + 1 for each in self.factors for m in degrees]
+
+    def matrices(self, g: Tensor) -> list[Tensor]:
+        """What elements ``(..., dim)`` do to each vector, ``(..., size, size)``: ``D(g·h) = D(g) D(h)``, orthogonal."""
+        parts = self.group.parts(g) if isinstance(self.group, Product) else [g]
+        blocks = []
+        for factor, part in zip(self.factors, parts, strict=True):
+            blocks += (_plane if isinstance(factor, PlaneRotations) else _space)(part, self.degree)
+        return blocks
+
+    def act(self, g: Tensor, vectors: Tensor) -> Tensor:
+        """``D(g) f`` of all vectors, one after another, ``(..., sum(sizes))``."""
+        parts = zip(self.matrices(g), torch.split(vectors, self.sizes, -1), strict=True)
+        return torch.cat([(matrix @ part[..., None])[..., 0] for matrix, part in parts], -1)
+
+    def peaks(self, a: Tensor, b: Tensor, count: int, floor: float) -> tuple[Tensor, Tensor]:
+        """Elements ``g`` at which ``⟨b, D(g) a⟩ / (‖a‖ ‖b‖)`` is highest around, found on a grid and then refined.
+
+        Args:
+            a: vectors ``(B, sum(sizes))``.
+            b: as many.
+            count: how many of the highest.
+            floor: what they must be higher than on the grid, which does not meet the peaks of the sharpest harmonics.
+
+        Returns:
+            ``(B, count, dim)``, the highest first and again where there are fewer, and their heights ``(B, count)``.
+        """
+        a, b = (each / each.norm(dim=-1, keepdim=True).clamp_min(1e-9) for each in (a, b))
+        grid, matrices, near = self._grid
+        pairs = zip(matrices, torch.split(a, self.sizes, -1), torch.split(b, self.sizes, -1), strict=True)
+        height = sum(
+            ((y[:, :, None] * x[:, None]).flatten(1) @ matrix.flatten(1).T for matrix, x, y in pairs),
+            torch.zeros(()),
+        )
+        around = torch.stack([height[:, each] for each in near.T]).amax(0)
+        height = height.masked_fill((height < around) | (height < floor), -torch.inf)
+        top, index = height.topk(count, 1)
+        index = torch.where(top.isfinite(), index, index[:, :1])
+        return self._refined(a, b, grid[index])
+
+    def _refined(self, a: Tensor, b: Tensor, g: Tensor, rounds: int = 4) -> tuple[Tensor, Tensor]:
+        """The least ``‖b − D(g) a‖²`` within reach, by Gauss's and Newton's method; and how alike both then are."""
+        for _ in range(rounds):
+            turned = self.act(g, a[:, None])
+            slopes = torch.stack([self._along(each, turned) for each in self._generators], -1)
+            square = slopes.mT @ slopes + 1e-3 * torch.eye(slopes.shape[-1])
+            step = torch.linalg.solve(square, slopes.mT @ (b[:, None] - turned)[..., None])[..., 0]
+            step = step / step.norm(dim=-1, keepdim=True).div(LONGEST).clamp_min(1.0)
+            g = self.group.compose(self.group.exp(step), g)
+        return g, (self.act(g, a[:, None]) * b[:, None]).sum(-1)
+
+    def _along(self, generator: list[Tensor], vectors: Tensor) -> Tensor:
+        parts = zip(generator, torch.split(vectors, self.sizes, -1), strict=True)
+        return torch.cat([part @ matrix.T for matrix, part in parts], -1)
+
+    @cached_property
+    def _generators(self) -> list[list[Tensor]]:
+        """Derivatives of the matrices along every coordinate of the tangent, by differences."""
+        small = 1e-4 * torch.eye(self.group.tangent_dim, dtype=torch.float64)
+        ahead, back = (self.matrices(self.group.exp(sign * small)) for sign in (1, -1))
+        slopes = [((one - other) / 2e-4).float() for one, other in zip(ahead, back, strict=True)]
+        return [[slope[axis] for slope in slopes] for axis in range(self.group.tangent_dim)]
+
+    @cached_property
+    def _grid(self) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Elements that cover the group, what they do, and the nearest of each."""
+        from scipy.spatial import cKDTree
+
+        axes = [_covering(factor, 5000 if isinstance(factor, SpaceRotations) else 72) for factor in self.factors]
+        rows = np.meshgrid(*[np.arange(len(axis)) for axis in axes], indexing="ij")
+        grid = np.concatenate([axis[row.ravel()] for axis, row in zip(axes, rows, strict=True)], 1)
+        embedded = self.group.embed(grid)
+        near = cKDTree(embedded).query(embedded, min(NEIGHBOURS, len(grid) // 6))[1]
+        elements = torch.from_numpy(grid).float()
+        return elements, self.matrices(elements), torch.from_numpy(near)
+
+
+def _covering(group: Group, count: int) -> NDArray[np.floating[Any]]:
+    """Elements that cover a group evenly; in space, a super-Fibonacci spiral (Alexa, CVPR 2022)."""
+    if isinstance(group, PlaneRotations):
+        return np.asarray(group.exp(np.linspace(-np.pi, np.pi, count, endpoint=False)[:, None]))
+    from scipy.spatial.transform import Rotation
+
+    along = np.arange(count) + 0.5
+    inner, outer = np.sqrt(along / count), np.sqrt(1 - along / count)
+    first, second = 2 * np.pi * along / math.sqrt(2), 2 * np.pi * along / 1.533751168755204288118041
+    quaternions = [inner * np.sin(first), inner * np.cos(first), outer * np.sin(second), outer * np.cos(second)]
+    return np.asarray(Rotation.from_quat(np.stack(quaternions, 1)).as_matrix().reshape(-1, 9))
+
+
+def _plane(g: Tensor, degree: int) -> list[Tensor]:
+    """Rotations by one to ``degree`` times the angle."""
+    cos, sin = [g[..., 0]], [g[..., 1]]
+    for _ in range(degree - 1):
+        cos, sin = [*cos, cos[-1] * cos[0] - sin[-1] * sin[0]], [*sin, sin[-1] * cos[0] + cos[-1] * sin[0]]
+    return [torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2) for c, s in zip(cos, sin, strict=True)]
+
+
+def _space(g: Tensor, degree: int) -> list[Tensor]:
+    """Wigner's matrices, real: ``Y(g·p) = D(g) Y(p)``, solved at enough points ``p`` of the sphere."""
+    points, inverses = _sampled(degree)
+    moved = points.to(g) @ g.reshape(*g.shape[:-1], 3, 3).mT
+    values = spherical_harmonics(moved, degree)
+    return [value.mT @ inverse.to(g) for value, inverse in zip(values, inverses, strict=True)]
+
+
+def _sampled(degree: int) -> tuple[Tensor, list[Tensor]]:
+    if degree not in _SAMPLED:
+        drawn = torch.randn(3 * degree + 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        points = drawn / drawn.norm(dim=1, keepdim=True)
+        _SAMPLED[degree] = points, [torch.linalg.pinv(value.T) for value in spherical_harmonics(points, degree)]
+    return _SAMPLED[degree]
+
+
+_SAMPLED: dict[int, tuple[Tensor, list[Tensor]]] = {}
+
+
+def spherical_harmonics(points: Tensor, degree: int) -> list[Tensor]:
+    """Real spherical harmonics of degrees 1 to ``degree`` at unit vectors ``(..., 3)``, each ``(..., 2l + 1)``.
+
+    Of mean square 1 over the sphere, in the order ``m = −l … l``, by the recurrences of Legendre's functions.
+    """
+    x, y, z = points.unbind(-1)
+    cos, sin = [torch.ones_like(x)], [torch.zeros_like(x)]
+    for _ in range(degree):
+        cos, sin = [*cos, x * cos[-1] - y * sin[-1]], [*sin, x * sin[-1] + y * cos[-1]]
+    legendre = dict[tuple[int, int], Tensor]()
+    for m in range(degree + 1):
+        legendre[m, m] = torch.full_like(x, math.prod(range(2 * m - 1, 0, -2)))
+        for n in range(m + 1, degree + 1):
+            before = legendre[n - 2, m] if n > m + 1 else torch.zeros_like(x)
+            legendre[n, m] = ((2 * n - 1) * z * legendre[n - 1, m] - (n + m - 1) * before) / (n - m)
+    result = []
+    for n in range(1, degree + 1):
+        row = []
+        for m in range(-n, n + 1):
+            size = (2 * n + 1) * math.factorial(n - abs(m)) / math.factorial(n + abs(m)) * (2 if m else 1)
+            row.append(math.sqrt(size) * legendre[n, abs(m)] * (cos[m] if m >= 0 else sin[-m]))
+        result.append(torch.stack(row, -1))
+    return result

@@ -10,7 +10,10 @@ the nearest, the set that tells nothing, spread evenly, is nearly as good as the
 
 A degree of which the object has none (a cube below the fourth) errs by ``2 ‖f_m‖²``, and the second term, whose weight
 is below 1, does not make up for it: it vanishes. The others grow to length 1. What leaves them all as they are is the
-stabilizer, read off after training; nothing has to be known of its order, and no set has a size.
+stabilizer, read off after training; nothing has to be known of its order, and no set has a size. In the plane it is
+the object's. In space a vector may have more symmetries than the object it is of, since there is one of each degree:
+for the solids there is no choice, but where few or no symmetries are, the class–pose encoder is the one that knows the
+pose.
 
 That equivariant features are linear in the harmonics of a group, and that those of an object with symmetries vanish in
 known degrees, is from Cohen, Weiler, *Steerable CNNs*, ICLR 2017, and Thomas et al., *Tensor field networks*, 2018

@@ -129,6 +129,17 @@ def test_the_set_finds_every_order_and_one_pose_does_not_follow(tmp_path: Path) 
     assert many["hit_rate_20"] > max(0.7, one["hit_rate_20"] + 0.2)
 
 
+@pytest.mark.slow
+def test_harmonics_find_the_rotations_of_solids(tmp_path: Path) -> None:
+    """12 of the tetrahedron, 24 of the cube and 60 of the icosahedron, at the benchmark's quick size."""
+    cell = Cell("Solids", "harmonics", 1, QUICK, "cpu", tmp_path)
+    cell.run(lambda *args, **options: None)
+    figures = read_json(cell.makes)["figures"]
+    assert figures["order_right_objects"] == 1.0 and figures["order_right_images"] > 0.97
+    assert figures["set_size"] == 60 and figures["set_size_sure"] > 0.9
+    assert figures["hit_rate_20"] > 0.97 and figures["pose_error"] < 0.2
+
+
 def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.symmetry.QUICK", TINY)
     monkeypatch.setattr("scripts.symmetry.run_jobs", lambda jobs: [job.run(lambda *a, **o: None) for job in jobs])

@@ -40,7 +40,7 @@ def draw_all(
 
 
 def orbits(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, held_out: Transitions) -> None:
-    """Two coordinates of every pose of the set, a panel for each class; rotations as angles against the true angle."""
+    """The sets of poses, a panel for each class (`_coordinates`)."""
     frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
     poses = encoder.poses(encoder.encode(held_out.frames[frames]))
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
@@ -172,12 +172,16 @@ def _longest_walk(transitions: Transitions, frames: int) -> Any:
 
 
 def _coordinates(encoder: PosedEncoder, poses: Any, true: Any) -> tuple[Any, Any]:
-    """What is drawn of sets of poses: an angle against the true one on a circle or torus, else two coordinates."""
+    """What is drawn of sets of poses: an angle against the true one on a circle or torus, else what all have in common.
+
+    Turned back by the true pose a set is the stabilizer, up to a factor, for every image: two coordinates of it.
+    """
     if encoder.group.startswith("SO2"):
         angles = np.arctan2(poses[..., 1], poses[..., 0])
         along = np.arctan2(true[:, 1], true[:, 0])
         return np.repeat(along, poses.shape[1]), angles.ravel()
-    flat = poses.reshape(-1, poses.shape[2])
+    group = encoder.acting
+    flat = group.compose(group.inverse(true)[:, None], poses).reshape(-1, group.dim)
     return flat[:, 0], flat[:, 1]
 
 

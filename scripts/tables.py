@@ -77,7 +77,10 @@ def origin(result: dict[str, Any]) -> str:
 
 
 def _with_interval(figure: dict[str, Any]) -> str:
+    """A mean and its interval; of a single seed, over which there is none, the figure alone."""
     low, high = figure["interval"]
+    if low == figure["mean"] == high and len(figure["seeds"]) == 1:
+        return _short(low)
     return f"{_short(figure['mean'])} ({_short(low)} – {_short(high)})"
 
 

@@ -83,8 +83,9 @@ class Harmonics:
         )
         around = torch.stack([height[:, each] for each in near.T]).amax(0)
         height = height.masked_fill((height < around) | (height < floor), -torch.inf)
-        top, index = height.topk(count, 1)
+        top, index = height.topk(min(count, len(grid)), 1)
         index = torch.where(top.isfinite(), index, index[:, :1])
+        index = torch.cat([index, index[:, :1].expand(-1, count - index.shape[1])], 1)
         return self._refined(a, b, grid[index])
 
     def _refined(self, a: Tensor, b: Tensor, g: Tensor, rounds: int = 4) -> tuple[Tensor, Tensor]:

@@ -83,6 +83,14 @@ def test_poses_are_relative_to_the_first_of_their_class():
     assert gap.max() < 1e-3, "things without a symmetry have one pose"
 
 
+def test_a_set_may_be_larger_than_the_circle_is_sampled():
+    encoder = HarmonicEncoder((16, 16, 3), "SO2", "strided", elements=100)
+    vectors = torch.randn(3, sum(encoder.basis.sizes), generator=torch.Generator().manual_seed(0))
+    poses = encoder.poses({"class": torch.eye(8)[:3], "harmonics": vectors})
+    assert poses.shape == (3, 100, 2)
+    assert distinct(encoder.acting, poses.numpy()).tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize("name", ["R2", "SE2", "SO3xR2", "C4"])
 def test_groups_without_harmonics_are_refused(name):
     with pytest.raises(ValueError, match=f"harmonics are known of SO2, SO3 and their products, not of {name}"):

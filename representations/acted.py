@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from envs.groups import Group
+from envs.groups import group_from_name
 from envs.transitions import Transitions, spans
 from representations.encoder import Encoder, as_tensor, to_images
+from representations.networks import make_backbone
+from representations.training import Stage
 
 Latents = dict[str, Tensor]
+Learned = TypeVar("Learned", bound=Encoder)
+
+BATCH = 32
+"""Pairs in one update."""
+HORIZON = 20
+"""Longest span that is learned from, in steps."""
+LEARNING_RATE = 1e-3
 
 
 class ActedEncoder(Encoder):
@@ -28,27 +38,33 @@ class ActedEncoder(Encoder):
         """How far each of ``A`` latents is from each of ``B``, ``(A, B)``; least for what is the same."""
 
 
-BATCH = 32
-"""Pairs in one update."""
-HORIZON = 20
-"""Longest span that is learned from, in steps."""
-
-
 class PosedEncoder(ActedEncoder):
-    """An encoder whose latents are an invariant class, ``class``, and what the pose is known by.
+    """An encoder whose latents are an invariant class, ``class``, on the unit sphere, and what the pose is known by.
+
+    Args:
+        shape: height, width and channels of the images.
+        group: name of the group that acts, as `envs.groups.group_from_name` reads it.
+        backbone: a name in `representations.networks.BACKBONES`.
+        elements: size of the sets that `poses` returns.
+        class_dim: coordinates of the class.
 
     Attributes:
         acting: the group.
-        elements: size of the sets that `poses` returns.
     """
 
-    acting: Group
-    elements: int
+    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str, elements: int, class_dim: int) -> None:
+        super().__init__(shape, group)
+        self.backbone, self.elements, self.class_dim = backbone, elements, class_dim
+        self.acting = group_from_name(group)
+        self.trunk = make_backbone(backbone, self.shape)
+        # Normalised over the batch before the length is: of the states that tell nothing, one class for all is nearest.
+        self.class_head = nn.Sequential(
+            nn.Linear(self.trunk.features, class_dim, bias=False), nn.BatchNorm1d(class_dim, affine=False)
+        )
 
-    @property
-    @abstractmethod
-    def latent_dim(self) -> int:
-        """How many numbers all latents are."""
+    def classes(self, features: Tensor) -> Tensor:
+        """Classes ``(B, class_dim)``, of length 1, from what the trunk has seen."""
+        return functional.normalize(self.class_head(features), dim=1)
 
     @abstractmethod
     def poses(self, latents: Mapping[str, Any]) -> Any:
@@ -59,28 +75,43 @@ class PosedEncoder(ActedEncoder):
         """Actions ``(B, M, group.dim)`` all of which lead from what has the latents ``a`` to what has ``b``."""
 
 
-class PairLearner(nn.Module):
+class PairLearner(nn.Module, ABC, Generic[Learned]):
     """What all that learn from ``(x, g, y = g·x)`` have in common: the data, and random batches of it.
 
     The pairs are spans of one to `HORIZON` steps. A single step leaves ``y`` near ``x`` where the group is not compact,
     and what is near is not what only the class has in common: a contrastive loss would tell positions apart instead.
 
     Args:
-        encoder: what to train, or to look at.
+        encoder: what to train.
         transitions: frames and displacements; their truths are not read.
         scale: factor on the number of updates.
+
+    Attributes:
+        updates: how many there are at scale 1.
 
     Raises:
         ValueError: the transitions' group or frames are not the encoder's.
     """
 
-    def __init__(self, encoder: Encoder, transitions: Transitions, scale: float) -> None:
+    updates = 6000
+
+    def __init__(self, encoder: Learned, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__()
         encoder.require_fitting(transitions)
-        self._scale = scale
+        self.encoder = encoder
+        self.steps = max(1, round(scale * self.updates))
         device = next(encoder.parameters()).device
         self._frames = as_tensor(transitions.frames).to(device)
         self._start, self._end, self._displacement = (as_tensor(e).to(device) for e in spans(transitions, HORIZON))
+
+    @abstractmethod
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a random batch, and what it is made of."""
+
+    def stages(self) -> list[Stage]:
+        """What to minimise: `loss`, over all parameters that are not frozen."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [Stage("pairs", self.steps, self.loss, trained, BATCH, LEARNING_RATE)]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images, first all ``x`` and then all ``y``, ``(2 BATCH, C, H, W)``, and displacements ``(BATCH, dim)``."""

@@ -28,15 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from envs.groups import group_from_name
-from envs.transitions import Transitions
-from representations.acted import BATCH, Latents, PairLearner, PosedEncoder
+from representations.acted import Latents, PairLearner, PosedEncoder
 from representations.harmonics import Harmonics
-from representations.networks import make_backbone
 from representations.stabilizers import STRAIN, info_nce
-from representations.training import Stage
 
 SYMMETRIC = 0.8
 """Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
@@ -70,14 +65,9 @@ class HarmonicEncoder(PosedEncoder):
         degree: int = 6,
         class_dim: int = 8,
     ) -> None:
-        super().__init__(shape, group)
-        self.backbone, self.elements, self.degree, self.class_dim = backbone, elements, degree, class_dim
-        self.acting = group_from_name(group)
+        super().__init__(shape, group, backbone, elements, class_dim)
+        self.degree = degree
         self.basis = Harmonics(self.acting, degree)
-        self.trunk = make_backbone(backbone, self.shape)
-        self.class_head = nn.Sequential(
-            nn.Linear(self.trunk.features, class_dim, bias=False), nn.BatchNorm1d(class_dim, affine=False)
-        )
         self.harmonic_head = nn.Linear(self.trunk.features, sum(self.basis.sizes))
 
     @property
@@ -86,10 +76,7 @@ class HarmonicEncoder(PosedEncoder):
 
     def latents(self, images: Tensor) -> Latents:
         features = self.trunk(images)
-        return {
-            "class": functional.normalize(self.class_head(features), dim=1),
-            "harmonics": self.harmonic_head(features),
-        }
+        return {"class": self.classes(features), "harmonics": self.harmonic_head(features)}
 
     def act(self, displacement: Tensor, latents: Latents) -> Latents:
         """``g·(e, f) = (e, D(g) f)``."""
@@ -119,7 +106,7 @@ class HarmonicEncoder(PosedEncoder):
         return actions.numpy() if isinstance(like, np.ndarray) else actions.to(like.device)
 
 
-class HarmonicLearner(PairLearner):
+class HarmonicLearner(PairLearner[HarmonicEncoder]):
     """Trains a `HarmonicEncoder` on transitions ``(x, g, y = g·x)``.
 
     Args:
@@ -130,15 +117,6 @@ class HarmonicLearner(PairLearner):
     Raises:
         ValueError: the transitions' group or frames are not the encoder's.
     """
-
-    def __init__(self, encoder: HarmonicEncoder, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__(encoder, transitions, scale)
-        self.encoder = encoder
-
-    def stages(self) -> list[Stage]:
-        """What to minimise."""
-        steps = max(1, round(self._scale * 6000))
-        return [Stage("harmonics", steps, self.loss, list(self.encoder.parameters()), BATCH, 1e-3)]
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Vectors that follow the action, those that can of length 1, and classes that stay and differ from others'."""

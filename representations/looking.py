@@ -6,14 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
-from representations.acted import BATCH, Latents, PairLearner, PosedEncoder, halves
+from representations.acted import Latents, PairLearner, PosedEncoder, halves
 from representations.networks import decoder
-from representations.training import Stage
-
-UPDATES = 2000
 
 
-class LookingLearner(PairLearner):
+class LookingLearner(PairLearner[PosedEncoder]):
     """Trains a decoder on the latents of an encoder, as seen and as acted upon.
 
     Args:
@@ -22,15 +19,11 @@ class LookingLearner(PairLearner):
         scale: factor on the number of updates.
     """
 
-    def __init__(self, encoder: PosedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__(encoder, transitions, scale)
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
+    updates = 2000
 
-    def stages(self) -> list[Stage]:
-        """What to minimise."""
-        steps = max(1, round(self._scale * UPDATES))
-        return [Stage("looking", steps, self.loss, list(self.decoder.parameters()), BATCH, 1e-3)]
+    def __init__(self, encoder: PosedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
+        super().__init__(encoder.eval().requires_grad_(False), transitions, scale)
+        self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from latents, and from latents of others that were acted upon."""

@@ -31,12 +31,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from envs.groups import Group, group_from_name
+from envs.groups import Group
 from envs.transitions import Transitions
-from representations.acted import BATCH, Latents, PairLearner, PosedEncoder
-from representations.networks import make_backbone
+from representations.acted import BATCH, LEARNING_RATE, Latents, PairLearner, PosedEncoder
 from representations.training import Stage
 
 ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
@@ -66,13 +64,7 @@ class StabilizerEncoder(PosedEncoder):
         elements: int = 10,
         class_dim: int = 8,
     ) -> None:
-        super().__init__(shape, group)
-        self.backbone, self.elements, self.class_dim = backbone, elements, class_dim
-        self.acting = group_from_name(group)
-        self.trunk = make_backbone(backbone, self.shape)
-        self.class_head = nn.Sequential(
-            nn.Linear(self.trunk.features, class_dim, bias=False), nn.BatchNorm1d(class_dim, affine=False)
-        )
+        super().__init__(shape, group, backbone, elements, class_dim)
         self.pose_head = nn.Linear(self.trunk.features, elements * self.acting.dim)
 
     @property
@@ -87,7 +79,7 @@ class StabilizerEncoder(PosedEncoder):
         """Classes ``(B, class_dim)``, and what poses are made of, ``(B, N, group.dim)``."""
         features = self.trunk(images)
         raw = self.pose_head(features).unflatten(1, (self.elements, self.acting.dim))
-        return functional.normalize(self.class_head(features), dim=1), raw
+        return self.classes(features), raw
 
     def poses(self, latents: Mapping[str, Any]) -> Any:
         return latents["poses"]
@@ -110,7 +102,7 @@ class StabilizerEncoder(PosedEncoder):
         return nearest.T + 1 - a["class"] @ b["class"].T
 
 
-class StabilizerLearner(PairLearner):
+class StabilizerLearner(PairLearner[StabilizerEncoder]):
     """Trains a `StabilizerEncoder` on transitions ``(x, g, y = g·x)``.
 
     Args:
@@ -133,20 +125,19 @@ class StabilizerLearner(PairLearner):
         temperature: float = 1.0,
     ) -> None:
         super().__init__(encoder, transitions, scale)
-        self.encoder = encoder
         self._gather, self._temperature = gather, temperature
 
     def stages(self) -> list[Stage]:
         """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""
         factors = ANNEALING if self._gather > 0 and self.encoder.elements > 1 else (1.0,)
-        steps = max(1, round(self._scale * 6000 / len(factors)))
-        return [self._stage(factor, steps) for factor in factors]
+        return [self._stage(factor, max(1, self.steps // len(factors))) for factor in factors]
 
     def _stage(self, factor: float, steps: int) -> Stage:
         def loss(generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
             return self.loss(generator, factor)
 
-        return Stage(f"equivariance, λ × {factor:g}", steps, loss, list(self.encoder.parameters()), BATCH, 1e-3)
+        parameters = list(self.encoder.parameters())
+        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, BATCH, LEARNING_RATE)
 
     def loss(self, generator: torch.Generator, factor: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Poses that follow the action, sets that gather, and classes that stay and differ from others'.

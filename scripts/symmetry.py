@@ -14,7 +14,7 @@ from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
-    from representations.acted import ActedEncoder
+    from representations.acted import ActedEncoder, PairLearner
 
 STEPS = (1, 10, 20)
 """Lengths of the walks whose end is to be foretold."""
@@ -31,8 +31,6 @@ ELEMENTS = {"Arrows": 10, "ColouredArrows": 10, "DoubleArrows": 20, "Solids": 80
 """Size of the set of poses: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
 """λ where it is not 1, as in the paper."""
-UPDATES = 6000
-"""Of `equiact train`."""
 VOLUMES = ("SO2", "SO3", "R2", "R3")
 """Groups that act on the neural renderer's volume."""
 
@@ -114,13 +112,16 @@ class Cell:
         """The method's encoder, trained; goes on where it was stopped."""
         import torch
 
+        from representations.acted import PairLearner
         from representations.training import fit
         from scripts.commands import resolve
 
         data = self.collect(self.size.transitions, self.seed, show)
         torch.manual_seed(self.seed)
         device = resolve(self.device)
-        learner = make_learner(self.method, self.world, data, self.size.backbone, device, self.size.updates)
+        learner = make_learner(
+            self.method, self.world, data, self.size.backbone, device, self.size.updates / PairLearner.updates
+        )
 
         def progress(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
             show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
@@ -131,7 +132,9 @@ class Cell:
         return encoder
 
 
-def make_learner(method: str, world: str, data: Transitions, backbone: str, device: str, updates: int) -> Any:
+def make_learner(
+    method: str, world: str, data: Transitions, backbone: str, device: str, scale: float = 1.0
+) -> PairLearner[Any]:
     """What trains a method's encoder."""
     from representations.baselines.dynamics import (
         AutoencoderDynamics,
@@ -147,7 +150,6 @@ def make_learner(method: str, world: str, data: Transitions, backbone: str, devi
 
     height, width, channels = data.frames.shape[1:]
     given = ((height, width, channels), data.group, backbone)
-    scale = updates / 6000
     if method == OURS["harmonics"]:
         return HarmonicLearner(HarmonicEncoder(*given, elements=ELEMENTS[world]).to(device), data, scale)
     if method == OURS["stabilizers"]:

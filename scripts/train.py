@@ -78,9 +78,8 @@ class Train(Command):
     def _class_pose(self, kind: type[OrbitWorld], name: str) -> dict[str, Any]:
         import torch
 
-        from representations import looking
+        from representations.looking import LookingLearner
         from representations.training import fit
-        from scripts import symmetry
         from scripts.symmetry import OURS, make_learner, measure
         from scripts.symmetry_pictures import draw_all
 
@@ -89,7 +88,7 @@ class Train(Command):
         transitions = self._transitions()
         torch.manual_seed(self.seed)
         backbone, device = self.backbone or "strided", resolve(self.device)
-        learner = make_learner(OURS[name], self.world, transitions, backbone, device, symmetry.UPDATES)
+        learner = make_learner(OURS[name], self.world, transitions, backbone, device)
         checkpoint = self.out.with_name(self.out.name + ".checkpoint")
         with bar("Training the encoder", sum(stage.steps for stage in learner.stages()), "updates") as update:
             report = fit(
@@ -107,7 +106,7 @@ class Train(Command):
         encoder.metrics = measure(encoder, kind, held_out)
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
-        with bar("A decoder for looking", looking.UPDATES, "updates") as update:
+        with bar("A decoder for looking", LookingLearner.updates, "updates") as update:
             used = draw_all(self.out, kind, encoder, transitions, held_out, update)
         return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
 

@@ -12,8 +12,9 @@ from agents.mapping import Map
 from agents.planning import plan
 from envs import world_class
 from envs.groups import group_from_name
-from representations.acted import Latents
+from representations.acted import Latents, PairLearner
 from representations.class_pose import ClassPoseEncoder
+from representations.looking import LookingLearner
 from representations.stabilizers import StabilizerEncoder
 from scripts.benchmark import Benchmark
 from scripts.cli import main
@@ -159,8 +160,8 @@ def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: 
 def test_train_draws_what_it_is_good_for(
     world: str, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scripts.symmetry.UPDATES", 3)
-    monkeypatch.setattr("representations.looking.UPDATES", 3)
+    monkeypatch.setattr(PairLearner, "updates", 3)
+    monkeypatch.setattr(LookingLearner, "updates", 3)
     monkeypatch.setitem(ELEMENTS, "Solids", 4)
     arguments = [
         "train",

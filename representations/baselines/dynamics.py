@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import BATCH, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
+from representations.acted import BATCH, LEARNING_RATE, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
 from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
@@ -144,7 +144,7 @@ def matrix(group: Group, g: Tensor) -> Tensor:
     return torch.cat([upper, last], -2)
 
 
-class DynamicsLearner(PairLearner):
+class DynamicsLearner(PairLearner[ActedEncoder]):
     """Trains `MDPHomomorphism` or `LinearDynamics` on transitions.
 
     Args:
@@ -152,15 +152,6 @@ class DynamicsLearner(PairLearner):
         transitions: frames and displacements; their truths are not read.
         scale: factor on the number of updates, the same as that of `StabilizerLearner`.
     """
-
-    def __init__(self, encoder: ActedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__(encoder, transitions, scale)
-        self.encoder = encoder
-
-    def stages(self) -> list[Stage]:
-        """What to minimise."""
-        steps = max(1, round(self._scale * 6000))
-        return [Stage("dynamics", steps, self.loss, list(self.encoder.parameters()), BATCH, 1e-3)]
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of what is foretold, and the hinge between different items."""
@@ -173,33 +164,31 @@ class DynamicsLearner(PairLearner):
         return foretold + hinge, {"foretold": foretold.detach(), "hinge": hinge.detach()}
 
 
-class AutoencoderDynamicsLearner(DynamicsLearner):
+class AutoencoderDynamicsLearner(PairLearner[AutoencoderDynamics]):
     """Trains `AutoencoderDynamics`: half of the updates reconstruct, half learn the transition."""
 
     def __init__(self, encoder: AutoencoderDynamics, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__(encoder, transitions, scale)
-        self.dynamics = encoder
         self.decoder = decoder(encoder.size, encoder.shape).to(next(encoder.parameters()).device)
 
     def stages(self) -> list[Stage]:
-        steps = max(1, round(self._scale * 6000))
-        seen = [*self.dynamics.trunk.parameters(), *self.dynamics.head.parameters(), *self.decoder.parameters()]
-        foretold = list(self.dynamics.transition.parameters())
-        later = max(1, steps // 2)
+        seen = [*self.encoder.trunk.parameters(), *self.encoder.head.parameters(), *self.decoder.parameters()]
+        foretold = list(self.encoder.transition.parameters())
+        later = max(1, self.steps // 2)
         return [
-            Stage("reconstruction", max(1, steps - later), self.reconstruct, seen, BATCH, 1e-3),
-            Stage("transition", later, self.loss, foretold, BATCH, 1e-3),
+            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, BATCH, LEARNING_RATE),
+            Stage("transition", later, self.loss, foretold, BATCH, LEARNING_RATE),
         ]
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images, summed over the pixels."""
         images, _ = self.draw(generator)
-        error = (self.decoder(self.dynamics.latents(images)["state"]) - images).pow(2).sum((1, 2, 3)).mean()
+        error = (self.decoder(self.encoder.latents(images)["state"]) - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"reconstruction": error.detach()}
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         images, displacement = self.draw(generator)
         with torch.no_grad():
-            x, y = halves(self.dynamics.latents(images))
-        foretold = self.dynamics.gap(self.dynamics.act(displacement, x), y).diagonal().mean()
+            x, y = halves(self.encoder.latents(images))
+        foretold = self.encoder.gap(self.encoder.act(displacement, x), y).diagonal().mean()
         return foretold, {"foretold": foretold.detach()}

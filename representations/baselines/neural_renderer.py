@@ -16,10 +16,8 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, halves, pairwise_squared
-from representations.baselines.dynamics import DynamicsLearner
+from representations.acted import ActedEncoder, Latents, PairLearner, halves, pairwise_squared
 from representations.networks import decoder, make_backbone
-from representations.training import Stage
 
 SIDE, CHANNELS = 6, 8
 """Cells along a side of the volume, and features of a cell."""
@@ -83,7 +81,7 @@ def affine(group: Group, g: Tensor) -> Tensor:
     return torch.cat([turn, shift[..., None]], 2)
 
 
-class NeuralRendererLearner(DynamicsLearner):
+class NeuralRendererLearner(PairLearner[NeuralRenderer]):
     """Trains a `NeuralRenderer`: images are drawn from the volumes of others, moved.
 
     Args:
@@ -94,19 +92,14 @@ class NeuralRendererLearner(DynamicsLearner):
 
     def __init__(self, encoder: NeuralRenderer, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__(encoder, transitions, scale)
-        self.acting = encoder.acting
         self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
-
-    def stages(self) -> list[Stage]:
-        (stage,) = super().stages()
-        return [Stage("rendering", stage.steps, self.loss, list(self.parameters()), stage.batch_size, 1e-3)]
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from each other's volume, summed over the pixels."""
         images, displacement = self.draw(generator)
         x, y = halves(self.encoder.latents(images))
         moved = self.encoder.act(displacement, x)["volume"]
-        back = self.encoder.act(self.acting.inverse(displacement), y)["volume"]
+        back = self.encoder.act(self.encoder.acting.inverse(displacement), y)["volume"]
         drawn = self.decoder(torch.cat([back, moved]).flatten(1))
         error = (drawn - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"rendering": error.detach()}

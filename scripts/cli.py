@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import Annotated, Any, Union
 
@@ -37,7 +38,11 @@ COMMANDS: dict[str, type[Command]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, print. Returns the exit status: 0, 1 for an error that is the user's to mend, 130 if interrupted."""
+    """Parse, run, print. Returns the exit status: 0, 1 for an error that is the user's to mend, 130 if interrupted.
+
+    A cluster's SIGTERM interrupts as the keyboard does: what runs is saved, and processes that were started are ended.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     kinds = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
     any_command: Any = Union[kinds]  # noqa: UP007  (made at run time)
     command: Command = tyro.cli(

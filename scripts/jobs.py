@@ -107,6 +107,8 @@ def _work(job: Job, cores: set[int], messages: Any) -> None:
         job.run(show)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         messages.put((job.title, None, f"{type(error).__name__}: {error}"))
+    except KeyboardInterrupt:
+        return  # so was who started it, and says so
     else:
         messages.put((job.title, None, None))
 

@@ -1,6 +1,7 @@
 """The command line: help for newcomers, JSON for machines, and an answer to bad input."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from representations.agent_object import AgentObjectEncoder
 from scripts.cli import COMMANDS, main
 from scripts.demo import Demo
-from scripts.doctor import _own
+from scripts.doctor import Doctor, _own
 from scripts.runs import write_json
 
 
@@ -45,6 +46,21 @@ def test_a_demo_does_not_go_on_in_the_folder_of_another(tmp_path: Path) -> None:
     write_json(tmp_path / "demo.json", {"world": "Soccer", "transitions": 1, "rl_steps": 1, "seed": 0})
     with pytest.raises(ValueError, match="choose another --out"):
         Demo(out=tmp_path).run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_told_to_stop_says_that_it_can_go_on(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    monkeypatch.setattr(Doctor, "run", lambda self: signal.raise_signal(number))
+    try:
+        assert main(["doctor"]) == 130
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert "goes on where it was" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Work spread over the cores: jobs in processes of their own, a progress bar each."""
+"""Work spread over the cores: jobs in other processes, a progress bar each."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import queue
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scripts.progress import bars, console
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from rich.progress import Progress, TaskID
 
 
@@ -22,7 +25,7 @@ class Show(Protocol):
 
 
 class Job(Protocol):
-    """What a process of its own is to do; it is pickled on the way there."""
+    """What another process is to do; it is pickled on the way there."""
 
     @property
     def title(self) -> str:
@@ -40,61 +43,65 @@ def run_jobs(jobs: Sequence[Job]) -> None:
     """
     if not jobs:
         return
-    free = _shares(len(jobs))
-    waiting, running = list(jobs), dict[str, _Running]()
     context = multiprocessing.get_context("spawn")
+    waiting: Any = context.Queue()
     messages: Any = context.Queue()
+    shares = _shares(len(jobs))
+    for job in [*jobs, *[None] * len(shares)]:
+        waiting.put(job)
+    workers = [context.Process(target=_work, args=(cores, waiting, messages)) for cores in shares]
     try:
         with bars() as progress:
-            while waiting or running:
-                while waiting and free:
-                    job, cores = waiting.pop(0), free.pop()
-                    process = context.Process(target=_work, args=(job, cores, messages))
-                    process.start()
-                    task = progress.add_task(job.title, total=None, unit="", note="")
-                    running[job.title] = _Running(process, cores, task)
-                ended = _listen(messages, running, progress)
-                if ended is not None:
-                    free.append(running.pop(ended).cores)
+            for worker in workers:
+                worker.start()
+            _follow(len(jobs), workers, messages, progress)
     finally:
-        for each in running.values():
-            each.process.terminate()
-            each.process.join()
+        for worker in workers:
+            if worker.pid is not None:
+                worker.terminate()
+                worker.join()
 
 
-class _Running:
-    def __init__(self, process: Any, cores: set[int], task: TaskID) -> None:
-        self.process, self.cores, self.task = process, cores, task
-        self.begin = time.monotonic()
+def _follow(count: int, workers: Sequence[BaseProcess], messages: Any, progress: Progress) -> None:
+    """Show what workers say of their jobs until so many are done."""
+    running: dict[str, tuple[TaskID, float]] = {}
+    while count:
+        try:
+            name, update, error = messages.get(timeout=1.0)
+        except queue.Empty:
+            if any(worker.exitcode not in (None, 0) for worker in workers):
+                which = " or ".join(running) or "a job"
+                raise RuntimeError(f"{which} died without a word; memory may have run out") from None
+            continue
+        if error is not None:
+            raise RuntimeError(f"{name} failed: {error}")
+        if name not in running:
+            running[name] = progress.add_task(name, total=None, unit="", note=""), time.monotonic()
+        task, began = running[name]
+        if update is not None:
+            done, total, unit, note = update
+            progress.update(task, completed=done, total=total, unit=unit, note=note)
+        else:
+            del running[name]
+            progress.remove_task(task)
+            console.print(f"{name}: done in {time.monotonic() - began:.0f} s", highlight=False)
+            count -= 1
 
 
-def _listen(messages: Any, running: dict[str, _Running], progress: Progress) -> str | None:
-    """Pass one message on to its bar; the name of the job if that was its last."""
-    try:
-        name, update, error = messages.get(timeout=1.0)
-    except queue.Empty:
-        dead = [name for name, each in running.items() if each.process.exitcode is not None]
-        if dead:
-            raise RuntimeError(f"{', '.join(dead)} died without a word; memory may have run out") from None
-        return None
-    if error is not None:
-        raise RuntimeError(f"{name} failed: {error}")
-    if update is not None:
-        done, total, unit, note = update
-        progress.update(running[name].task, completed=done, total=total, unit=unit, note=note)
-        return None
-    running[name].process.join()
-    progress.remove_task(running[name].task)
-    console.print(f"{name}: done in {time.monotonic() - running[name].begin:.0f} s", highlight=False)
-    return str(name)
-
-
-def _work(job: Job, cores: set[int], messages: Any) -> None:
+def _work(cores: set[int], waiting: Any, messages: Any) -> None:
+    """Do one job after another, on these cores: what they import, and kernels that they load, is there for the next."""
     import torch
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))
+    with suppress(KeyboardInterrupt):  # so was who started it, and says so
+        while (job := waiting.get()) is not None:
+            torch.manual_seed(0)  # what a job draws does not depend on those before it
+            _do(job, messages)
+
+
+def _do(job: Job, messages: Any) -> None:
     shown = 0.0
 
     def show(done: int, total: int, unit: str = "steps", note: str = "") -> None:
@@ -103,12 +110,11 @@ def _work(job: Job, cores: set[int], messages: Any) -> None:
             shown = time.monotonic()
             messages.put((job.title, (done, total, unit, note), None))
 
+    messages.put((job.title, (0, None, "", ""), None))
     try:
         job.run(show)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         messages.put((job.title, None, f"{type(error).__name__}: {error}"))
-    except KeyboardInterrupt:
-        return  # so was who started it, and says so
     else:
         messages.put((job.title, None, None))
 

@@ -1,0 +1,53 @@
+"""Jobs in other processes: all are done, on one process after another, and what goes wrong there is said here."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts.jobs import Show, run_jobs
+
+
+@dataclass(frozen=True)
+class Note:
+    """Writes which process it is in, and what it draws."""
+
+    title: str
+    folder: Path
+
+    def run(self, show: Show) -> None:
+        show(1, 2)
+        (self.folder / self.title).write_text(f"{os.getpid()} {torch.rand(1).item()}")
+
+
+@dataclass(frozen=True)
+class Fail(Note):
+    def run(self, show: Show) -> None:
+        if self.title == "killed":
+            time.sleep(1)  # for it to be known that it began
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ValueError("of no use")
+
+
+def test_processes_are_kept_and_draws_do_not_depend_on_jobs_before(tmp_path: Path) -> None:
+    names = [f"job {index}" for index in range(2 * (os.cpu_count() or 1) + 1)]
+    run_jobs([Note(name, tmp_path) for name in names])
+    processes, draws = zip(*((tmp_path / name).read_text().split() for name in names), strict=True)
+    assert str(os.getpid()) not in processes and len(set(processes)) < len(names)
+    assert len(set(draws)) == 1
+
+
+@pytest.mark.parametrize(
+    ("title", "message"), [("bad", "bad failed: ValueError: of no use"), ("killed", "killed died without a word")]
+)
+def test_what_goes_wrong_is_said(title: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        run_jobs([Fail(title, tmp_path)])
+
+
+def test_nothing_to_do_is_done() -> None:
+    run_jobs([])

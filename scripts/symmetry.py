@@ -67,7 +67,7 @@ class Size:
         return f"{self.backbone}-{self.transitions}-{self.held_out}-{self.updates}"
 
 
-QUICK = Size(20_000, 2_000, "strided", 2_000)
+QUICK = Size(20_000, 8_000, "strided", 2_000)
 FULL = Size(100_000, 10_000, "resnet18", 120_000)
 """The papers' network and about their number of images seen; for a GPU."""
 

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from envs.groups import Group, PlaneRotations, Product, SpaceRotations
 
-NEIGHBOURS = 30
-"""Elements of the grid that a peak is higher than."""
+SAMPLES = 6
+"""Elements of the grid in a period of the highest harmonic in the plane."""
+NEIGHBOURS = {PlaneRotations: 5, SpaceRotations: 30}
+"""How many elements of the grid a peak is the highest of."""
 LONGEST = 0.2
 """Longest step of the refinement, in radians."""
 COPIES = {PlaneRotations: 1, SpaceRotations: 2}
@@ -125,11 +127,12 @@ class Harmonics:
         """Elements that cover the group, what they do, and the nearest of each."""
         from scipy.spatial import cKDTree
 
-        axes = [_covering(each, 5000 if isinstance(each, SpaceRotations) else 6 * self.degree) for each in self.factors]
+        counts = [5000 if isinstance(each, SpaceRotations) else SAMPLES * self.degree for each in self.factors]
+        axes = [_covering(each, count) for each, count in zip(self.factors, counts, strict=True)]
         rows = np.meshgrid(*[np.arange(len(axis)) for axis in axes], indexing="ij")
         grid = np.concatenate([axis[row.ravel()] for axis, row in zip(axes, rows, strict=True)], 1)
         embedded = self.group.embed(grid)
-        near = cKDTree(embedded).query(embedded, min(NEIGHBOURS, len(grid) // 6))[1]
+        near = cKDTree(embedded).query(embedded, math.prod(NEIGHBOURS[type(each)] for each in self.factors))[1]
         elements = torch.from_numpy(grid).float()
         return elements, self.matrices(elements), torch.from_numpy(near)
 

@@ -96,3 +96,14 @@ def test_a_set_may_be_larger_than_the_circle_is_sampled():
 def test_groups_without_harmonics_are_refused(name):
     with pytest.raises(ValueError, match=f"harmonics are known of SO2, SO3 and their products, not of {name}"):
         HarmonicEncoder((16, 16, 3), name, "strided")
+
+
+@pytest.mark.parametrize("degree", [1, 6, 12])
+def test_on_the_circle_as_many_symmetries_are_found_as_the_highest_degree_has(degree):
+    encoder = HarmonicEncoder((16, 16, 3), "SO2", "strided", elements=20, degree=degree)
+    vectors = torch.zeros(4, encoder.basis.dim)
+    generator = torch.Generator().manual_seed(0)
+    vectors[:, -2:] = torch.nn.functional.normalize(torch.randn(4, 2, generator=generator), dim=1)
+    seen = [vectors + 0.02 * torch.randn(vectors.shape, generator=generator) for _ in range(2)]
+    actions = encoder.between(*({"harmonics": each} for each in seen))
+    assert distinct(encoder.acting, actions.numpy()).tolist() == [degree] * 4

@@ -121,7 +121,7 @@ def _ablation(figures: Figures) -> Iterator[str]:
 
 
 def _settings(result: dict[str, Any], seed: Seed) -> str:
-    pairs, seeds = f"{seed.pairs} in each of {len(result['seeds'])} seeds", ", ".join(map(str, result["seeds"]))
+    pairs, seeds = f"{seed.pairs} a seed", ", ".join(map(str, result["seeds"]))
     entries = {"Command": result["command"], "Commit": result["commit"], "Pairs": pairs, "Seeds": seeds}
     entries["Push"] = f"{seed.magnitude} m a step, 35 steps from step {seed.onset} on, then 10 idle ones"
     rows = [(html.escape(name), [html.escape(value)]) for name, value in entries.items()]
@@ -153,7 +153,7 @@ def _draw_paths(figure: Figure, seed: Seed, takes: list[Take]) -> None:
         names = "xyz"
         axes.set(title=title, xlabel=f"{names[across]} (m)", ylabel=f"{names[up]} (m)", aspect="equal")
         axes.grid(visible=False)
-    axes.legend(loc="upper right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
 def _draw_map(

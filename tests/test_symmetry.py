@@ -104,7 +104,8 @@ def test_the_set_is_larger_than_every_stabilizer() -> None:
 @pytest.mark.parametrize(
     ("world", "method"),
     [("Sprites", method) for method in METHODS["class-pose"] if method != "harmonics"]
-    + [("Models", method) for method in METHODS["stabilizers"]],
+    + [("Models", method) for method in METHODS["stabilizers"]]
+    + [("Chairs", "harmonics"), ("Chairs", "set of poses")],
 )
 def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_path: Path) -> None:
     cell = Cell(world, method, 0, TINY, "cpu", tmp_path)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from representations.acted import Latents, PairLearner, PosedEncoder
+from representations.acted import Latents, PairLearner, PosedEncoder, pairwise_squared
 from representations.harmonics import Harmonics
 from representations.stabilizers import STRAIN, TEMPERATURE, info_nce
 
@@ -83,8 +83,7 @@ class HarmonicEncoder(PosedEncoder):
 
     def gap(self, a: Latents, b: Latents) -> Tensor:
         """Squared distance of the harmonics, plus one minus the classes' cosine."""
-        apart = torch.cdist(a["harmonics"], b["harmonics"], compute_mode="donot_use_mm_for_euclid_dist").square()
-        return apart + 1 - a["class"] @ b["class"].T
+        return pairwise_squared(a["harmonics"], b["harmonics"]) + 1 - a["class"] @ b["class"].T
 
     def poses(self, latents: Mapping[str, Any]) -> Any:
         """Sets of poses, relative to the first of the batch with the same class: what its pose is called is free."""

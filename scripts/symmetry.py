@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,8 +35,8 @@ METHODS = {
     ),
     "stabilizers": (OURS["harmonics"], OURS["stabilizers"], "one pose", "neural renderer"),
 }
-ELEMENTS = {"DoubleArrows": 20, "Solids": 80}
-"""Size of the set of poses where it is not 10: more than the order of every stabilizer of the world."""
+ELEMENTS = defaultdict(lambda: 10, {"DoubleArrows": 20, "Solids": 80})
+"""Size of the set of poses: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
 """λ where it is not 1, as in the paper."""
 GROUPS = {
@@ -160,7 +161,7 @@ def make_learner(
 
     height, width, channels = data.frames.shape[1:]
     given = ((height, width, channels), data.group, backbone)
-    elements = ELEMENTS.get(world, 10)
+    elements = ELEMENTS[world]
     if method == OURS["harmonics"]:
         return HarmonicLearner(HarmonicEncoder(*given, elements=elements).to(device), data, scale)
     if method == OURS["stabilizers"]:

@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import queue
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -49,7 +50,9 @@ def run_jobs(jobs: Sequence[Job]) -> None:
     shares = _shares(len(jobs))
     for job in [*jobs, *[None] * len(shares)]:
         waiting.put(job)
-    workers = [context.Process(target=_work, args=(cores, waiting, messages)) for cores in shares]
+    workers = [
+        context.Process(target=_work, args=(index, cores, waiting, messages)) for index, cores in enumerate(shares)
+    ]
     try:
         with bars() as progress:
             for worker in workers:
@@ -64,31 +67,32 @@ def run_jobs(jobs: Sequence[Job]) -> None:
 
 def _follow(count: int, workers: Sequence[BaseProcess], messages: Any, progress: Progress) -> None:
     """Show what workers say of their jobs until so many are done."""
-    running: dict[str, tuple[TaskID, float]] = {}
+    running: dict[int, tuple[str, TaskID, float]] = {}
     while count:
+        for index, worker in enumerate(workers):
+            if worker.exitcode not in (None, 0):
+                title = running[index][0] if index in running else "a job"
+                raise RuntimeError(f"{title} died without a word; memory may have run out")
         try:
-            name, update, error = messages.get(timeout=1.0)
+            index, title, update, error = messages.get(timeout=1.0)
         except queue.Empty:
-            if any(worker.exitcode not in (None, 0) for worker in workers):
-                which = " or ".join(running) or "a job"
-                raise RuntimeError(f"{which} died without a word; memory may have run out") from None
             continue
         if error is not None:
-            raise RuntimeError(f"{name} failed: {error}")
-        if name not in running:
-            running[name] = progress.add_task(name, total=None, unit="", note=""), time.monotonic()
-        task, began = running[name]
+            raise RuntimeError(f"{title} failed: {error}")
+        if index not in running:
+            running[index] = title, progress.add_task(title, total=None, unit="", note=""), time.monotonic()
+        _, task, began = running[index]
         if update is not None:
             done, total, unit, note = update
             progress.update(task, completed=done, total=total, unit=unit, note=note)
         else:
-            del running[name]
+            del running[index]
             progress.remove_task(task)
-            console.print(f"{name}: done in {time.monotonic() - began:.0f} s", highlight=False)
+            console.print(f"{title}: done in {time.monotonic() - began:.0f} s", highlight=False)
             count -= 1
 
 
-def _work(cores: set[int], waiting: Any, messages: Any) -> None:
+def _work(index: int, cores: set[int], waiting: Any, messages: Any) -> None:
     """Do one job after another, on these cores: what they import, and kernels that they load, is there for the next."""
     import torch
 
@@ -98,25 +102,27 @@ def _work(cores: set[int], waiting: Any, messages: Any) -> None:
     with suppress(KeyboardInterrupt):  # so was who started it, and says so
         while (job := waiting.get()) is not None:
             torch.manual_seed(0)  # what a job draws does not depend on those before it
-            _do(job, messages)
+            _do(job, lambda *said: messages.put((index, *said)))
 
 
-def _do(job: Job, messages: Any) -> None:
+def _do(job: Job, say: Callable[[str, tuple[int, int | None, str, str] | None, str | None], None]) -> None:
     shown = 0.0
 
     def show(done: int, total: int, unit: str = "steps", note: str = "") -> None:
         nonlocal shown
         if time.monotonic() - shown > 0.2 or done == total:
             shown = time.monotonic()
-            messages.put((job.title, (done, total, unit, note), None))
+            say(job.title, (done, total, unit, note), None)
 
-    messages.put((job.title, (0, None, "", ""), None))
+    say(job.title, (0, None, "", ""), None)
     try:
         job.run(show)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        messages.put((job.title, None, f"{type(error).__name__}: {error}"))
+        say(job.title, None, f"{type(error).__name__}: {error}")
+    except Exception:  # a mistake of the job's: it is raised where the jobs were asked for, and this is where it was
+        say(job.title, None, traceback.format_exc())
     else:
-        messages.put((job.title, None, None))
+        say(job.title, None, None)
 
 
 def _shares(count: int) -> list[set[int]]:

@@ -30,6 +30,8 @@ class Fail(Note):
         if self.title == "killed":
             time.sleep(1)  # for it to be known that it began
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.title == "mistaken":
+            raise KeyError(self.title)
         raise ValueError("of no use")
 
 
@@ -45,11 +47,34 @@ def test_processes_are_kept_and_draws_do_not_depend_on_jobs_before(
 
 
 @pytest.mark.parametrize(
-    ("title", "message"), [("bad", "bad failed: ValueError: of no use"), ("killed", "killed died without a word")]
+    ("title", "message"),
+    [
+        ("bad", "bad failed: ValueError: of no use"),
+        ("mistaken", r"mistaken failed: Traceback[\s\S]*KeyError: 'mistaken'"),
+        ("killed", "killed died without a word"),
+    ],
 )
 def test_what_goes_wrong_is_said(title: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=message):
         run_jobs([Fail(title, tmp_path)])
+
+
+@dataclass(frozen=True)
+class Chat(Note):
+    """Never stops talking."""
+
+    def run(self, show: Show) -> None:
+        for count in range(300):
+            show(count, 300)
+            time.sleep(0.1)
+        (self.folder / "over").touch()
+
+
+def test_a_death_is_noticed_while_others_talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.jobs._shares", lambda count: _shares(2) * 2)
+    with pytest.raises(RuntimeError, match=r"^killed died without a word"):
+        run_jobs([Chat("chat", tmp_path), Fail("killed", tmp_path)])
+    assert not (tmp_path / "over").exists()
 
 
 def test_nothing_to_do_is_done() -> None:

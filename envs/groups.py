@@ -151,6 +151,11 @@ NAMED: dict[str, Group] = {"SO2": PlaneRotations(), "SO3": SpaceRotations(), "SE
 """Groups that have one name; a new one is a class and a line here."""
 
 
+def factors(group: Group) -> tuple[Group, ...]:
+    """What a product is made of; of any other group, itself."""
+    return group.factors if isinstance(group, Product) else (group,)
+
+
 def group_from_name(name: str) -> Group:
     """The group that calls itself ``name``: R1, R2, …, SO2, SO3, SE2, C2, C3, …, and products such as R2xSO2.
 
@@ -160,11 +165,11 @@ def group_from_name(name: str) -> Group:
     >>> group_from_name("R2")
     Translations(dim=2)
     """
+    if name in NAMED:
+        return NAMED[name]
     parts = name.split("x")
     if len(parts) > 1:
         return Product(tuple(group_from_name(part) for part in parts))
-    if name in NAMED:
-        return NAMED[name]
     match = re.fullmatch(r"([RC])([1-9]\d*)", name)
     if match is None:
         known = ", ".join(["R1, R2, R3, … (translations)", *NAMED, "C2, C3, … (cyclic)", "products such as R2xSO2"])

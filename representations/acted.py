@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,6 +26,8 @@ BATCH = 32
 HORIZON = 20
 """Longest span that is learned from, in steps."""
 LEARNING_RATE = 1e-3
+SAME_CLASS = 0.8
+"""Cosine of classes from which on they are the same."""
 
 
 class ActedEncoder(Encoder):
@@ -68,7 +72,10 @@ class PosedEncoder(ActedEncoder):
 
     @abstractmethod
     def poses(self, latents: Mapping[str, Any]) -> Any:
-        """Sets of poses ``(B, elements, group.dim)`` that look the same; tensors or arrays, as the latents are."""
+        """Sets of poses ``(B, elements, group.dim)`` that look the same; tensors or arrays, as the latents are.
+
+        Where latents hold no poses, as harmonics do not, they are relative to the first image of the batch and class.
+        """
 
     @abstractmethod
     def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
@@ -118,6 +125,19 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
         chosen = torch.randint(len(self._start), (BATCH,), generator=generator).to(self._start.device)
         images = to_images(self._frames.index_select(0, torch.cat([self._start[chosen], self._end[chosen]])))
         return images, self._displacement[chosen]
+
+
+def first_of_class(classes: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """For each of the classes ``(n, k)`` the number of the first that is the same, ``(n,)``.
+
+    Of those that are left, the first takes all that are the same as it: whose number is given is the first of its own.
+    """
+    first = np.full(len(classes), -1)
+    for index, one in enumerate(classes):
+        if first[index] < 0:
+            first[(first < 0) & (classes @ one > SAME_CLASS)] = index
+            first[index] = index
+    return first
 
 
 def halves(latents: Latents) -> tuple[Latents, Latents]:

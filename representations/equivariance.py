@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 
 from envs.groups import Group
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder
+from representations.acted import ActedEncoder, first_of_class
 from representations.encoder import as_tensor
 
 Floats = NDArray[np.floating[Any]]
@@ -29,6 +29,8 @@ BATCH = 32
 SAME = 0.25
 """Squared distance below which two poses are the same: in rotations an angle of 20°, where the least between different
 elements of the stabilizers that occur is 72° and a network errs by a few degrees."""
+VOTERS = 10
+"""Images of a class that it takes to say what the order of its stabilizer is."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,12 @@ def hit_rate(encoder: ActedEncoder, some: Walks) -> float:
     """How often, among 32 items, what the latent foretells of a walk's end is nearest to the latent of that end.
 
     The actions act on the latent of the first frame one after another.
+
+    Raises:
+        ValueError: the last batch is not full, which would make it easier.
     """
+    if len(some.start) == 0 or len(some.start) % BATCH:
+        raise ValueError(f"whole batches of {BATCH} walks were expected, got {len(some.start)} walks")
     hits = []
     for begin in range(0, len(some.start), BATCH):
         part = slice(begin, begin + BATCH)
@@ -124,31 +131,34 @@ class SetSize:
     """How large a set of poses must be, from data alone.
 
     Attributes:
-        size: the largest number of distinct elements that images of any class have.
-        sure: lower end of the 95 % Wilson interval of the share of images that agree with those of the same class; zero
-            where no element of the set was to spare, so that the size may be larger.
+        size: the order of the class that has the largest.
+        sure: lower end of the 95 % Wilson interval of the share of images that agree about the order of their class, in
+            the class where they agree least; zero where no element of the set was to spare, so that the size may be
+            larger, and where no class has enough images.
     """
 
     size: int
     sure: float
 
 
-def set_size(number: NDArray[np.int64], elements: int, classes: Floats, neighbours: int = 10) -> SetSize:
+def set_size(number: NDArray[np.int64], elements: int, classes: Floats) -> SetSize:
     """The size that a set of poses needs, from sets that were trained with elements to spare: surplus ones collapse.
 
-    An image's number of distinct elements is outvoted by those of its nearest neighbours among the classes.
+    Images whose classes are the same vote for the order of their class (`orders`), if they are `VOTERS` or more.
 
     Args:
         number: ``(n,)``, how many poses of each image are `distinct`.
         elements: ``N``, how many there are.
         classes: ``(n, k)``, the invariant part of the latents.
-        neighbours: how many vote.
     """
-    near = np.argsort(np.linalg.norm(classes[:, None] - classes[None], axis=2), axis=1)[:, :neighbours]
-    voted = np.array([np.bincount(number[each]).argmax() for each in near])
-    size, agree = int(voted.max()), int((voted == number).sum())
-    sure = float(binomtest(agree, len(number)).proportion_ci(0.95, "wilson").low)
-    return SetSize(size, sure if size < elements else 0.0)
+    found = [each for each in orders(number, first_of_class(classes)).values() if each.images >= VOTERS]
+    size = max((each.order for each in found), default=int(number.max()))
+    return SetSize(size, min(map(_agreement_at_least, found), default=0.0) if size < elements else 0.0)
+
+
+def _agreement_at_least(found: Order) -> float:
+    agreeing = round(found.agreement * found.images)
+    return float(binomtest(agreeing, found.images).proportion_ci(0.95, "wilson").low)
 
 
 def free_factor(group: Group, poses: Floats, true: Floats, stabilizer: Floats) -> Floats:

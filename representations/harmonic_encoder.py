@@ -28,14 +28,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from representations.acted import Latents, PairLearner, PosedEncoder, pairwise_squared
+from representations.acted import Latents, PairLearner, PosedEncoder, first_of_class, pairwise_squared
 from representations.harmonics import Harmonics
 from representations.stabilizers import STRAIN, TEMPERATURE, info_nce
 
 SYMMETRIC = 0.8
 """Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
-SAME_CLASS = 0.8
-"""Cosine of classes from which on they are the same."""
 
 
 class HarmonicEncoder(PosedEncoder):
@@ -46,13 +44,14 @@ class HarmonicEncoder(PosedEncoder):
         group: name of the group that acts: SO2, SO3 or a product of such.
         backbone: a name in `representations.networks.BACKBONES`.
         elements: how many poses `poses` returns: at least the order of the largest stabilizer.
-        degree: of the highest harmonics: at least the order of the largest stabilizer in the plane, 6 in space.
+        degree: of the highest harmonics: at least the order of the largest stabilizer in the plane, and of the largest
+            about any axis in space (6 for the icosahedron, which has no invariants below).
         class_dim: coordinates of the class.
 
     Latents: ``class`` ``(B, class_dim)``, of length 1, and ``harmonics`` ``(B, basis.dim)``.
 
     Raises:
-        ValueError: the group has no harmonics here.
+        ValueError: the group has no harmonics here, or too many elements to search.
     """
 
     def __init__(
@@ -87,8 +86,7 @@ class HarmonicEncoder(PosedEncoder):
 
     def poses(self, latents: Mapping[str, Any]) -> Any:
         """Sets of poses, relative to the first of the batch with the same class: what its pose is called is free."""
-        classes = torch.as_tensor(latents["class"]).cpu().numpy()
-        first = np.argmax(classes @ classes.T > SAME_CLASS, axis=1)
+        first = first_of_class(torch.as_tensor(latents["class"]).cpu().numpy())
         return self.between({"harmonics": latents["harmonics"][first]}, latents)
 
     @torch.no_grad()

@@ -17,10 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.groups import Group, PlaneRotations, Product, SpaceRotations
+from envs.groups import Group, PlaneRotations, Product, SpaceRotations, factors
 
 SAMPLES = 6
 """Elements of the grid in a period of the highest harmonic in the plane."""
+COVERING = 5000
+"""Elements of the grid in space."""
+LARGEST = 200_000
+"""Elements of a grid that fit in memory, with what they do to the vectors."""
 NEIGHBOURS = {PlaneRotations: 5, SpaceRotations: 30}
 """How many elements of the grid a peak is the highest of."""
 LONGEST = 0.2
@@ -33,19 +37,24 @@ class Harmonics:
     """The harmonics of degrees 1 to ``degree``, `COPIES` of each; of a product, those of its factors.
 
     Args:
-        group: ``SO(2)``, ``SO(3)`` or a product of such.
+        group: ``SO(2)``, ``SO(3)`` or a small product of such.
         degree: the highest: symmetries of a higher order than it are not told apart.
 
     Raises:
-        ValueError: the group has no harmonics here.
+        ValueError: the group has no harmonics here, or too many elements to search.
     """
 
     def __init__(self, group: Group, degree: int) -> None:
         self.group, self.degree = group, degree
-        self.factors = group.factors if isinstance(group, Product) else (group,)
+        self.factors = factors(group)
         for factor in self.factors:
             if type(factor) not in (PlaneRotations, SpaceRotations):
                 raise ValueError(f"harmonics are known of SO2, SO3 and their products, not of {group.name}")
+        if math.prod(self._counts) > LARGEST:
+            raise ValueError(
+                f"{group.name} with degree {degree} would have to be searched on {math.prod(self._counts):,} elements, "
+                f"more than {LARGEST:,}; choose a lower degree or fewer factors"
+            )
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
@@ -122,13 +131,17 @@ class Harmonics:
         slopes = [((one - other) / 2e-4).float() for one, other in zip(ahead, back, strict=True)]
         return [[slope[axis] for slope in slopes] for axis in range(self.group.tangent_dim)]
 
+    @property
+    def _counts(self) -> list[int]:
+        """Elements of each factor's grid."""
+        return [COVERING if isinstance(each, SpaceRotations) else SAMPLES * self.degree for each in self.factors]
+
     @cached_property
     def _grid(self) -> tuple[Tensor, list[Tensor], Tensor]:
         """Elements that cover the group, what they do, and the nearest of each."""
         from scipy.spatial import cKDTree
 
-        counts = [5000 if isinstance(each, SpaceRotations) else SAMPLES * self.degree for each in self.factors]
-        axes = [_covering(each, count) for each, count in zip(self.factors, counts, strict=True)]
+        axes = [_covering(each, count) for each, count in zip(self.factors, self._counts, strict=True)]
         rows = np.meshgrid(*[np.arange(len(axis)) for axis in axes], indexing="ij")
         grid = np.concatenate([axis[row.ravel()] for axis, row in zip(axes, rows, strict=True)], 1)
         embedded = self.group.embed(grid)

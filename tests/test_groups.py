@@ -8,7 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.groups import Cyclic, Group, GroupError, PlaneMotions, PlaneRotations, Product, SpaceRotations, Translations
+from envs.groups import (
+    NAMED,
+    Cyclic,
+    Group,
+    GroupError,
+    PlaneMotions,
+    PlaneRotations,
+    Product,
+    SpaceRotations,
+    Translations,
+)
 from envs.groups import group_from_name as named
 
 NAMES = ["R1", "R2", "R3", "SO2", "SO3", "SE2", "C2", "C5", "SO2xSO2", "R2xSO2", "R3xSO3xC4"]
@@ -260,6 +270,12 @@ def test_validate_returns_the_array():
 def test_a_group_is_found_by_the_name_it_gives_itself(group):
     assert isinstance(group, Group)
     assert named(group.name) == group
+
+
+def test_a_group_of_ones_own_may_have_any_name(monkeypatch):
+    group = Cyclic(6)
+    monkeypatch.setitem(NAMED, "Hexagons", group)
+    assert named("Hexagons") is group
 
 
 @pytest.mark.parametrize("name", ["", "R", "R0", "r2", "R2 ", "R-1", "SO4", "R2\n", "C", "R2x", "xSO2"])

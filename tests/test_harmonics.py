@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from envs.groups import group_from_name
+from representations.acted import first_of_class
 from representations.equivariance import distinct
 from representations.harmonic_encoder import HarmonicEncoder
 from representations.harmonics import Harmonics, spherical_harmonics
@@ -90,6 +91,18 @@ def test_a_set_may_be_larger_than_the_circle_is_sampled():
     poses = encoder.poses({"class": torch.eye(8)[:3], "harmonics": vectors})
     assert poses.shape == (3, 100, 2)
     assert distinct(encoder.acting, poses.numpy()).tolist() == [1, 1, 1]
+
+
+def test_a_class_that_drifts_has_one_reference():
+    """The second is like the first and the third like the second, but the third is unlike the first."""
+    angle = torch.tensor([0.0, 0.6, 1.2])
+    classes = torch.stack([angle.cos(), angle.sin()], 1)
+    assert first_of_class(classes.numpy()).tolist() == [0, 0, 2]
+
+
+def test_groups_with_too_many_elements_to_search_are_refused():
+    with pytest.raises(ValueError, match="25,000,000 elements, more than 200,000; choose a lower degree"):
+        HarmonicEncoder((16, 16, 3), "SO3xSO3", "strided")
 
 
 @pytest.mark.parametrize("name", ["R2", "SE2", "SO3xR2", "C4"])

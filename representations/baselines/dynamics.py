@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, group_from_name
+from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
 from representations.acted import BATCH, LEARNING_RATE, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
 from representations.networks import decoder, make_backbone
@@ -120,7 +120,11 @@ class LinearDynamics(ActedEncoder):
 
 
 def matrix(group: Group, g: Tensor) -> Tensor:
-    """Matrices ``(..., k, k)`` by which elements act linearly; translations on affine coordinates."""
+    """Matrices ``(..., k, k)`` by which elements act linearly; translations on affine coordinates.
+
+    Raises:
+        ValueError: no such matrices are known of the group.
+    """
     if isinstance(group, Product):
         blocks = [matrix(factor, part) for factor, part in zip(group.factors, group.parts(g), strict=True)]
         sizes = [block.shape[-1] for block in blocks]
@@ -136,6 +140,10 @@ def matrix(group: Group, g: Tensor) -> Tensor:
     if isinstance(group, PlaneRotations):
         cos, sin = g[..., 0], g[..., 1]
         return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+    if not isinstance(group, PlaneMotions | Translations):
+        raise ValueError(
+            f"{group.name} has no matrices here; a linear latent needs R1, R2, …, SO2, SO3, SE2 or a product"
+        )
     turn = matrix(PlaneRotations(), g[..., 2:]) if isinstance(group, PlaneMotions) else torch.eye(group.dim).to(g)
     shift = (g[..., :2] if isinstance(group, PlaneMotions) else g)[..., None]
     upper = torch.cat([turn.expand(*g.shape[:-1], *turn.shape[-2:]), shift], -1)

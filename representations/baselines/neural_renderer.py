@@ -3,9 +3,12 @@
 Dupont, Bautista, Colburn, Sankar, Guestrin, Susskind, Shan, *Equivariant neural rendering*, ICML 2020
 (arXiv:2006.07630). It learns to draw ``y`` from the volume of ``x`` that ``g`` has moved, and ``x`` from that of ``y``.
 
-Deviations: the trunk is that of the encoders it is compared with, and what draws is a small network; both are larger in
-the paper. Groups: rotations of space; rotations of the plane, about the third axis; translations of up to three
-coordinates, in units of half the volume's side. There is no volume on which others act.
+Deviations: the trunk is that of the encoders it is compared with, the volume has few cells, and what draws is a small
+network; all are larger in the paper. Elements that act one after another are multiplied, and the volume is resampled
+once, when it is looked at: resampled at every step, so small a volume is blurred away after ten.
+
+Groups: rotations of space; rotations of the plane, about the third axis; translations of up to three coordinates, in
+units of half the volume's side. There is no volume on which others act.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from representations.networks import decoder, make_backbone
 
 SIDE, CHANNELS = 6, 8
 """Cells along a side of the volume, and features of a cell."""
+CELLS = CHANNELS * SIDE**3
+"""Coordinates of a volume."""
 
 
 class NeuralRenderer(ActedEncoder):
@@ -31,7 +36,8 @@ class NeuralRenderer(ActedEncoder):
         group: ``"SO3"``, ``"SO2"``, or ``"R1"`` to ``"R3"``.
         backbone: as of the encoders that it is compared with.
 
-    Latents: ``volume`` ``(B, channels, side, side, side)``.
+    Latents: ``volume`` ``(B, channels, side, side, side)`` as it was seen, and once elements have acted their product,
+    ``moved`` ``(B, group.dim)``.
 
     Raises:
         ValueError: the group acts on no volume.
@@ -47,20 +53,28 @@ class NeuralRenderer(ActedEncoder):
 
     @property
     def latent_dim(self) -> int:
-        return CHANNELS * SIDE**3
+        return CELLS
 
     def latents(self, images: Tensor) -> Latents:
         return {"volume": self.head(self.trunk(images)).unflatten(1, (CHANNELS, SIDE, SIDE, SIDE))}
 
     def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        before = latents.get("moved")
+        moved = displacement if before is None else self.acting.compose(displacement, before)
+        return {**latents, "moved": moved}
+
+    def placed(self, latents: Latents) -> Tensor:
+        """Volumes ``(B, channels, side, side, side)`` where the elements that have acted have brought them."""
         volume = latents["volume"]
+        if "moved" not in latents:
+            return volume
         # Sampling asks where a cell comes from: the inverse element.
-        where = affine(self.acting, self.acting.inverse(displacement))
+        where = affine(self.acting, self.acting.inverse(latents["moved"]))
         grid = functional.affine_grid(where.to(volume), list(volume.shape), align_corners=False)
-        return {"volume": functional.grid_sample(volume, grid, align_corners=False)}
+        return functional.grid_sample(volume, grid, align_corners=False)
 
     def gap(self, a: Latents, b: Latents) -> Tensor:
-        return pairwise_squared(a["volume"], b["volume"])
+        return pairwise_squared(self.placed(a), self.placed(b))
 
 
 def affine(group: Group, g: Tensor) -> Tensor:
@@ -92,14 +106,14 @@ class NeuralRendererLearner(PairLearner[NeuralRenderer]):
 
     def __init__(self, encoder: NeuralRenderer, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__(encoder, transitions, scale)
-        self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
+        self.decoder = decoder(CELLS, encoder.shape).to(next(encoder.parameters()).device)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from each other's volume, summed over the pixels."""
         images, displacement = self.draw(generator)
         x, y = halves(self.encoder.latents(images))
-        moved = self.encoder.act(displacement, x)["volume"]
-        back = self.encoder.act(self.encoder.acting.inverse(displacement), y)["volume"]
+        moved = self.encoder.placed(self.encoder.act(displacement, x))
+        back = self.encoder.placed(self.encoder.act(self.encoder.acting.inverse(displacement), y))
         drawn = self.decoder(torch.cat([back, moved]).flatten(1))
         error = (drawn - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"rendering": error.detach()}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-from representations.class_pose import ClassPoseEncoder
+from representations.acted import PosedEncoder
 
 Floats = NDArray[np.floating[Any]]
 
@@ -45,7 +45,7 @@ class Map:
         ValueError: the encoder is for another group, or there are fewer frames than places.
     """
 
-    def __init__(self, encoder: ClassPoseEncoder, frames: NDArray[np.uint8], places: int) -> None:
+    def __init__(self, encoder: PosedEncoder, frames: NDArray[np.uint8], places: int) -> None:
         if encoder.group != "SE2":
             raise ValueError(f"a map needs poses in the plane: an encoder for SE2 was expected, got {encoder.group}")
         if len(frames) < places:
@@ -63,7 +63,7 @@ class Map:
         return self._located(self._encoder.encode(frames))
 
     def _located(self, latents: dict[str, Floats]) -> Located:
-        robot = self._encoder.acting.inverse(latents["pose"])
+        robot = self._encoder.acting.inverse(self._encoder.poses(latents)[:, 0])
         return Located(robot[:, :2], robot[:, 2:], _nearest(latents["class"], self._centres)[0])
 
 

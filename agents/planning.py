@@ -33,7 +33,12 @@ def plan(encoder: PosedEncoder, now: NDArray[np.uint8], goal: NDArray[np.uint8])
         encoder: of class and poses.
         now: ``(n, H, W, C)`` uint8, how things look.
         goal: ``(n, H, W, C)`` uint8, how they are to look.
+
+    Raises:
+        ValueError: there are not as many goals as views.
     """
+    if len(now) != len(goal):
+        raise ValueError(f"as many goals as views were expected, got {len(goal)} and {len(now)}; repeat what is single")
     here, there = encoder.encode(now), encoder.encode(goal)
     candidates, rows = encoder.between(here, there), np.arange(len(now))
     length = np.linalg.norm(encoder.acting.log(candidates), axis=2)

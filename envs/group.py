@@ -109,7 +109,10 @@ class Group(ABC):
         off = self.off(g)
         if (off > TOLERANCE).any():
             worst = g.reshape(-1, self.dim)[off.argmax()]
-            raise GroupError(f"{what} {np.round(worst, 4).tolist()} is no element of {self.name}: {self.condition}")
+            raise GroupError(
+                f"{what} {np.round(worst, 4).tolist()} is no element of {self.name}: {self.condition}; "
+                "make elements with the group's exp, or bring numbers onto it with its project"
+            )
         return g
 
     condition: str = ""

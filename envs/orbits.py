@@ -93,8 +93,8 @@ class OrbitWorld(World):
             if order > 1:
                 raise ValueError(
                     f"{cls.group.name} does not act freely on {cls.__name__}: {order} of its elements leave {name!r} "
-                    "as it is, so that its pose is a set and not one element; use a StabilizerEncoder "
-                    "(--encoder stabilizers)"
+                    "as it is, so that its pose is a set and not one element; use a HarmonicEncoder or a "
+                    "StabilizerEncoder (--encoder harmonics or stabilizers)"
                 )
 
     def random_pose(self, generator: np.random.Generator, orbit: int) -> Float:
@@ -135,7 +135,15 @@ class OrbitWorld(World):
 
         Raises:
             GroupError: the poses are no elements of the group.
+            ValueError: there is not one of each for every world, or there is no such class.
         """
+        if np.shape(orbit) != (self.num_worlds,) or np.shape(pose)[:-1] != (self.num_worlds,):
+            raise ValueError(
+                f"a class and a pose for each of {self.num_worlds} worlds were expected, got classes of shape "
+                f"{np.shape(orbit)} and poses of shape {np.shape(pose)}"
+            )
+        if np.min(orbit) < 0 or np.max(orbit) >= len(self.orbits):
+            raise ValueError(f"classes are 0 to {len(self.orbits) - 1} ({', '.join(self.orbits)}), got {orbit}")
         self.orbit[:], self.pose[:] = orbit, self.group.validate(pose, "pose")
         self.show(np.arange(self.num_worlds))
         self.simulator.forward()

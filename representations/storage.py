@@ -58,8 +58,23 @@ def load_network(folder: str | Path, kind: type[Network]) -> Network:
     return network.eval()
 
 
+def require_replaceable(folder: Path) -> None:
+    """Check that nothing is lost when a folder is replaced: that it is not there, is empty, or has a card.
+
+    Raises:
+        FileExistsError: it holds other things.
+    """
+    if folder.exists() and not (folder / CARD).exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} holds other things, which would be lost; choose another folder or empty it")
+
+
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files beside ``folder``, then put them in its place; a failure leaves what was there."""
+    """Write files beside ``folder``, then put them in its place; a failure leaves what was there.
+
+    Raises:
+        FileExistsError: what is there is something else (`require_replaceable`).
+    """
+    require_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -194,6 +194,17 @@ def test_actions_off_the_group_are_refused(name, action, message):
             world.look(np.zeros(1, int), np.asarray(action))
 
 
+def test_what_is_to_be_looked_at_is_one_for_every_world():
+    world = world_class("Arrows")(2, device="cpu", resolution=(16, 16))
+    poses = world.group.exp(np.zeros((2, 1)))
+    with pytest.raises(
+        ValueError, match=r"for each of 2 worlds were expected, got classes of shape \(2,\) and poses of"
+    ):
+        world.look(np.zeros(2, int), poses[0])
+    with pytest.raises(ValueError, match=r"classes are 0 to 4 \(1 arrow.*\), got \[0 5\]"):
+        world.look(np.array([0, 5]), poses)
+
+
 def test_a_robot_does_not_walk_through_walls():
     world = make("Apartments", 100, (8, 8))
     ahead = world.group.inverse(np.tile([0.3, 0.0, 1.0, 0.0], (100, 1)))

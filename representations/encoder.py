@@ -8,6 +8,8 @@ import inspect
 import json
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -90,7 +92,7 @@ class Encoder(nn.Module, ABC):
         return torch.cat([latent.flatten(1) for latent in self.latents(to_images(observations)).values()], 1)
 
     def encode(self, observations: Array) -> dict[str, Array]:
-        """Named latents of uint8 images, without gradients.
+        """Named latents of uint8 images, without gradients, as in evaluation mode: each image on its own.
 
         Args:
             observations: ``(B, H, W, C)`` uint8, NumPy or torch (on any device).
@@ -104,7 +106,7 @@ class Encoder(nn.Module, ABC):
         given = as_tensor(observations) if isinstance(observations, np.ndarray) else observations
         self._require(given)
         device = next(chain(self.parameters(), self.buffers())).device
-        with torch.no_grad():
+        with torch.no_grad(), _evaluating(self):
             parts = [self.latents(to_images(part.to(device))) for part in torch.split(given, CHUNK)]
         latents = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if isinstance(observations, np.ndarray):
@@ -178,6 +180,18 @@ class Encoder(nn.Module, ABC):
         if observations.ndim != 4 or tuple(observations.shape[1:]) != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise ObservationError(f"images (B, {expected}) were expected, got {tuple(observations.shape)}")
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    if not module.training:
+        yield
+        return
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train()
 
 
 def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:

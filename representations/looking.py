@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,11 @@ class LookingLearner(PairLearner[PosedEncoder]):
     def __init__(self, encoder: PosedEncoder, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__(encoder.eval().requires_grad_(False), transitions, scale)
         self.decoder = decoder(encoder.latent_dim, encoder.shape).to(next(encoder.parameters()).device)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.encoder.eval()
+        return self
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from latents, and from latents of others that were acted upon."""

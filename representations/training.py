@@ -91,8 +91,8 @@ def fit(
         stages: what to minimise.
         seed: of the batches.
         data: what is learned from, such as `Transitions.fingerprint`: a checkpoint of other data is refused.
-        checkpoint: file to write every ``checkpoint_seconds`` and when interrupted between two updates, and to resume
-            from if it exists; removed at the end.
+        checkpoint: file to write every ``checkpoint_seconds``, when interrupted between two updates and at the end, and
+            to resume from if it exists. Remove it once what was learned is kept elsewhere.
         progress: called after every update.
 
     Raises:
@@ -100,6 +100,7 @@ def fit(
         FloatingPointError: a loss is not finite.
     """
     _keep_freed_memory()
+    module.train()
     run = _Run(module, stages, seed, data)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
@@ -116,7 +117,7 @@ def fit(
             run.save(checkpoint)
         raise
     if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+        run.save(checkpoint)
     return run.report
 
 

@@ -85,6 +85,7 @@ class Benchmark(Command):
         bare.append(bare_transitions_per_second(transitions))
         held_out = collect_transitions(self._world, 4000, seed + HELD_OUT_SEED, self.device, "Held-out data")
         encoder.to("cpu").save(self.work / self._world / f"encoder-{seed}")
+        checkpoint.unlink()
         rows = encoder_evaluation(encoder, held_out, self._world)["rows"]
         trained, untrained, chance = rows["trained"], rows["untrained"], rows["chance"]
         speed = report.transitions / report.seconds

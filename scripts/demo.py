@@ -74,6 +74,7 @@ class Demo(Command):
         encoder.metrics = evaluation["rows"]["trained"]
         encoder.save(self.out / "encoder")
         write_json(self.out / "encoder_evaluation.json", evaluation)
+        checkpoint.unlink()
 
     def _policies(self) -> None:
         """Train on what the encoder sees and on true state, side by side, unless that is done."""

@@ -168,6 +168,7 @@ class Seed:
             data = self.demonstrate(self.demonstrations, noise=noise) if noise else self.load("demonstrations")
             self._fit(name, learner(policy, data, self.scale), data.fingerprint, show)
         policy.save(self.folder / name)
+        self._checkpoint(name).unlink(missing_ok=True)
 
     def train_encoder(self, name: str, show: Show) -> None:
         """Learn a latent of the agent from exploration."""
@@ -188,6 +189,7 @@ class Seed:
             learner = AutoencoderLearner(encoder, data, self.scale)
         self._fit(name, learner, data.fingerprint, show)
         encoder.save(self.folder / name)
+        self._checkpoint(name).unlink()
 
     def fit_density(self, encoder: str, family: str, show: Show) -> None:
         """Fit a density to the demonstrations in an encoder's latent."""
@@ -216,8 +218,11 @@ class Seed:
     def _fit(self, name: str, learner: Any, data: str, show: Show) -> None:
         from representations.training import fit
 
-        checkpoint = self.folder / f"{name}.checkpoint"
+        checkpoint = self._checkpoint(name)
         fit(learner, learner.stages(), seed=self.seed, data=data, checkpoint=checkpoint, progress=_shown(show))
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.folder / f"{name}.checkpoint"
 
     # Policies ---------------------------------------------------------------------------------------------------------
 

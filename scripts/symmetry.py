@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.commands import HELD_OUT_SEED
+from scripts.commands import HELD_OUT_SEED, resolve
 from scripts.jobs import Show, run_jobs
-from scripts.runs import FIRST_SEED, commit, over_seeds, read_json, write_json
+from scripts.runs import FIRST_SEED, commit, over_seeds, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
-    from representations.acted import ActedEncoder, PairLearner
+    from representations.acted import ActedEncoder, PairLearner, PosedEncoder
 
 STEPS = (1, 10, 20)
 """Lengths of the walks whose end is to be foretold."""
@@ -103,12 +104,24 @@ class Cell:
         kind: type[Any] = world_class(self.world)
         return kind
 
+    @property
+    def kept(self) -> Path:
+        """Folder of the encoder: where it is there, it is not trained again."""
+        return self.folder / self.name
+
     def run(self, show: Show) -> None:
-        encoder = self.train(show)
-        figures = measure(encoder, self.kind, self.collect(self.size.held_out, self.seed + HELD_OUT_SEED, show))
-        encoder.metrics = figures
-        encoder.save(self.folder / self.name)
-        write_json(self.makes, {"commit": commit(), "figures": figures})
+        from representations.acted import ActedEncoder
+
+        if not self.kept.exists():
+            self.train(show)
+        encoder = ActedEncoder.load(self.kept, resolve(self.device))
+        held_out = self.collect(self.size.held_out, self.seed + HELD_OUT_SEED, show)
+        figures = measure(encoder, self.kind, held_out, lambda done, total: show(done, total, "measures"))
+        trained, measured = read_json(self.kept / "training.json")["commit"], commit()
+        write_json(
+            self.makes,
+            {"commit": trained if trained == measured else f"{trained} (measured at {measured})", "figures": figures},
+        )
 
     def collect(self, count: int, seed: int, show: Show) -> Transitions:
         """Random actions in the world."""
@@ -119,13 +132,12 @@ class Cell:
         worlds = gym.make_vec(f"envs:equiact/{self.world}-v0", num_envs=64, device=self.device)
         return collect(worlds, count, seed, progress=lambda done: show(done, count, "transitions"))
 
-    def train(self, show: Show) -> ActedEncoder:
-        """The method's encoder, trained; goes on where it was stopped."""
+    def train(self, show: Show) -> None:
+        """Train the method's encoder and keep it; goes on where it was stopped."""
         import torch
 
         from representations.acted import PairLearner
         from representations.training import fit
-        from scripts.commands import resolve
 
         data = self.collect(self.size.transitions, self.seed, show)
         torch.manual_seed(self.seed)
@@ -138,9 +150,12 @@ class Cell:
             show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
 
         checkpoint = self.folder / f"{self.name}.checkpoint"
-        fit(learner, learner.stages(), seed=self.seed, data=data.fingerprint, checkpoint=checkpoint, progress=progress)
-        encoder: ActedEncoder = learner.encoder.eval()
-        return encoder
+        report = fit(
+            learner, learner.stages(), seed=self.seed, data=data.fingerprint, checkpoint=checkpoint, progress=progress
+        )
+        learner.encoder.save(self.kept)
+        write_json(self.kept / "training.json", {**vars(report), **provenance()})
+        checkpoint.unlink()
 
 
 def make_learner(
@@ -177,43 +192,70 @@ def make_learner(
     return DynamicsLearner(baseline.to(device), data, scale)
 
 
-def measure(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> dict[str, float]:
-    """Hit-rates, and of encoders with class and pose how well they know both."""
+def require_suiting(method: str, group: str) -> None:
+    """Check that a method is for a group.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if group not in GROUPS.get(method, (group,)):
+        raise ValueError(f"{method} cannot learn {group}, only {', '.join(GROUPS[method])}; choose another --encoder")
+
+
+def measure(
+    encoder: ActedEncoder,
+    kind: type[OrbitWorld],
+    held_out: Transitions,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, float]:
+    """Hit-rates, and of encoders with class and pose how well they know both.
+
+    Raises:
+        ValueError: the held-out data's group or frames are not the encoder's.
+    """
+    from representations.acted import PosedEncoder
+    from representations.equivariance import hit_rate, walks
+
+    encoder.require_fitting(held_out)
+    figures, posed = {}, isinstance(encoder, PosedEncoder)
+    for done, steps in enumerate(STEPS, 1):
+        figures[f"hit_rate_{steps}"] = hit_rate(encoder, walks(held_out, steps))
+        progress(done, len(STEPS) + posed)
+    if isinstance(encoder, PosedEncoder):
+        figures |= _class_and_pose(encoder, kind, held_out)
+        progress(len(STEPS) + 1, len(STEPS) + 1)
+    return figures
+
+
+def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> dict[str, float]:
+    """How well classes, poses and orders are known, on up to 1,000 held-out frames."""
     import numpy as np
 
-    from representations.acted import PosedEncoder
-    from representations.equivariance import (
-        distinct,
-        hit_rate,
-        lsbd,
-        orbit_separation,
-        orders,
-        pose_error,
-        set_size,
-        walks,
-    )
+    from envs.groups import PlaneRotations, factors
+    from representations.equivariance import distinct, lsbd, orbit_separation, orders, pose_error, set_size
 
-    figures = {f"hit_rate_{steps}": hit_rate(encoder, walks(held_out, steps)) for steps in STEPS}
-    if not isinstance(encoder, PosedEncoder):
-        return figures
     generator = np.random.default_rng(0)
     frames = generator.choice(len(held_out.frames), min(1000, len(held_out.frames)), replace=False)
     latents = encoder.encode(held_out.frames[frames])
     poses = encoder.poses(latents)
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
     stabilizers = [kind.stabilizer(index) for index in range(len(kind.orbits))]
-    figures["pose_error"] = pose_error(encoder.acting, poses, true, orbit, stabilizers)
-    figures["orbit_separation"] = orbit_separation(latents["class"], orbit)
-    if encoder.group in ("SO2", "SO2xSO2"):
+    figures = {
+        "pose_error": pose_error(encoder.acting, poses, true, orbit, stabilizers),
+        "orbit_separation": orbit_separation(latents["class"], orbit),
+    }
+    if all(isinstance(each, PlaneRotations) for each in factors(encoder.acting)):
         figures["d_lsbd"] = lsbd(poses, true, orbit, [len(each) for each in stabilizers], encoder.acting)
     if encoder.elements > 1:
         expected = np.array([len(each) for each in stabilizers])
         number = distinct(encoder.acting, poses)
-        figures["order_right_images"] = float((number == expected[orbit]).mean())
-        needed = set_size(number, encoder.elements, latents["class"])
-        figures |= {"set_size": needed.size, "set_size_sure": needed.sure}
-        found = orders(number, orbit)
-        figures["order_right_objects"] = float(np.mean([each.order == expected[one] for one, each in found.items()]))
+        needed, found = set_size(number, encoder.elements, latents["class"]), orders(number, orbit)
+        figures |= {
+            "order_right_images": float((number == expected[orbit]).mean()),
+            "order_right_objects": float(np.mean([each.order == expected[one] for one, each in found.items()])),
+            "set_size": needed.size,
+            "set_size_sure": needed.sure,
+        }
         for one, each in found.items():
             if len(kind.orbits) <= 5:
                 figures[f"order of {kind.orbits[one]}"] = float(each.order)

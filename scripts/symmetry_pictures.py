@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scripts.page import LIGHT
 
 if TYPE_CHECKING:
+    from agents.mapping import Located
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
     from representations.acted import PosedEncoder
@@ -44,19 +45,21 @@ def orbits(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, held_out: 
     frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
     poses = encoder.poses(encoder.encode(held_out.frames[frames]))
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
-    count, on_circle = min(5, len(kind.orbits)), encoder.group.startswith("SO2")
+    shown, on_circle = most_different(kind), encoder.group.startswith("SO2")
+    circles = encoder.acting.dim // 2 if on_circle else 1
 
     def draw(figure: Figure) -> None:
-        for index, axes in enumerate(figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]):
-            rows = orbit == index
-            x, y = _coordinates(encoder, poses[rows], true[rows])
+        panels = figure.subplots(circles, len(shown), sharex=True, sharey=True, squeeze=False)
+        for (circle, column), axes in np.ndenumerate(panels):
+            rows = orbit == shown[column]
+            x, y = _coordinates(encoder, poses[rows], true[rows], circle)
             axes.scatter(x, y, s=4)
-            axes.set_title(kind.orbits[index])
+            axes.set_title(kind.orbits[shown[column]] if circle == 0 else "")
             axes.set_xlabel("true angle" if on_circle else "first coordinate")
-            if index == 0:
+            if column == 0:
                 axes.set_ylabel("angles of the set" if on_circle else "second coordinate")
 
-    _save(path, draw, (2.4 * count, 2.8))
+    _save(path, draw, (2.4 * len(shown), 2.8 * circles))
 
 
 def foretold(
@@ -87,26 +90,27 @@ def map_of_places(
     """Places at encoded poses, coloured by encoded class, over a held-out walk; the map is laid onto the true one."""
     from agents.mapping import Map
 
-    made = Map(encoder, data.frames[:4000], len(kind.orbits))
-    group = encoder.acting
+    known, seen = data.frames[:4000], slice(0, 4000)
+    made = Map(encoder, known, len(kind.orbits))
+    orbit, true = data.truth["orbit"][seen, 0].astype(int), data.truth["agent_pose"][seen]
+    called = {place: int(np.bincount(orbit[made.seen.place == place]).argmax()) for place in np.unique(made.seen.place)}
+    laid = {place: _onto(encoder, made.seen, true, made.seen.place == place) for place in called}
 
-    def robots(transitions: Transitions, frames: Any, factors: dict[int, Any] | None) -> Any:
-        orbit = transitions.truth["orbit"][frames, 0].astype(int)
-        true = transitions.truth["agent_pose"][frames]
-        pose = encoder.encode(transitions.frames[frames])["pose"]
-        factors = factors or _factors(encoder, pose[:, None], true, orbit, kind)
-        laid = group.compose(pose, group.inverse(np.stack([factors[one] for one in orbit])))
-        return group.inverse(laid)[:, :2], group.inverse(true)[:, :2], orbit, factors
+    def robots(located: Located) -> Any:
+        """Positions in metres, each laid as the map of the place is that the robot was found in."""
+        factor = np.stack([laid[place] for place in located.place])
+        return encoder.acting.compose(factor, np.concatenate([located.position, located.heading], 1))[:, :2]
 
-    estimated, _, orbit, factors = robots(data, np.arange(min(4000, len(data.frames))), None)
-    found, real, where, _ = robots(held_out, np.arange(min(2000, len(held_out.frames))), factors)
-    place = made.locate(held_out.frames[: len(where)]).place
-    agreement = max(float((place == (where if same else 1 - where)).mean()) for same in (True, False))
-    walk = _longest_walk(held_out, len(where))
+    frames = min(2000, len(held_out.frames))
+    where = held_out.truth["orbit"][:frames, 0].astype(int)
+    real = encoder.acting.inverse(held_out.truth["agent_pose"][:frames])[:, :2]
+    located = made.locate(held_out.frames[:frames])
+    found, mapped, walk = robots(located), robots(made.seen), _first_walk(held_out, frames)
 
     def draw(figure: Figure) -> None:
-        for index, axes in enumerate(figure.subplots(1, len(kind.orbits))):
-            axes.scatter(*estimated[orbit == index].T, s=3, c=[f"C{one}" for one in made.seen.place[orbit == index]])
+        for index, axes in enumerate(figure.subplots(1, len(kind.orbits), squeeze=False)[0]):
+            here = orbit == index
+            axes.scatter(*mapped[here].T, s=3, c=[f"C{place}" for place in made.seen.place[here]])
             if where[walk[0]] == index:
                 axes.plot(*real[walk].T, color="black", label="a held-out walk, true")
                 axes.plot(*found[walk].T, color="tab:red", linestyle="--", label="as localised")
@@ -120,8 +124,17 @@ def map_of_places(
     return {
         "localisation_error_median_m": float(np.median(error)),
         "localisation_error_90_m": float(np.quantile(error, 0.9)),
-        "right_flat": agreement,
+        "right_flat": float(np.mean([called[place] for place in located.place] == where)),
     }
+
+
+def _onto(encoder: PosedEncoder, located: Located, true: Any, rows: Any) -> Any:
+    """The motion ``(dim,)`` that lays where robots were found onto where they were, of the given rows."""
+    from representations.equivariance import free_factor
+
+    found = np.concatenate([located.position, located.heading], 1)[rows]
+    group = encoder.acting
+    return free_factor(group, group.inverse(found)[:, None], true[rows], group.identity()[None])
 
 
 def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int = 60) -> dict[str, float]:
@@ -153,32 +166,28 @@ def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int 
     }
 
 
-def _factors(encoder: PosedEncoder, poses: Any, true: Any, orbit: Any, kind: type[OrbitWorld]) -> dict[int, Any]:
-    from representations.equivariance import free_factor
-
-    return {
-        int(one): free_factor(encoder.acting, poses[orbit == one], true[orbit == one], kind.stabilizer(int(one)))
-        for one in np.unique(orbit)
-    }
-
-
-def _longest_walk(transitions: Transitions, frames: int) -> Any:
-    """Frames of an episode, one after another."""
+def _first_walk(transitions: Transitions, frames: int) -> Any:
+    """Frames of the first episode, one after another."""
     leaving = dict(zip(transitions.start.tolist(), transitions.end.tolist(), strict=True))
     walk = [int(transitions.start[0])]
-    while walk[-1] in leaving and leaving[walk[-1]] < frames:
+    while leaving.get(walk[-1], frames) < frames:
         walk.append(leaving[walk[-1]])
     return np.array(walk)
 
 
-def _coordinates(encoder: PosedEncoder, poses: Any, true: Any) -> tuple[Any, Any]:
-    """What is drawn of sets of poses: an angle against the true one on a circle or torus, else what all have in common.
+def most_different(kind: type[OrbitWorld], count: int = 5) -> list[int]:
+    """Up to so many classes, those first that have as many symmetries as none before."""
+    orders = [len(kind.stabilizer(index)) for index in range(len(kind.orbits))]
+    return sorted(sorted(range(len(orders)), key=lambda index: orders[:index].count(orders[index]))[:count])
+
+
+def _coordinates(encoder: PosedEncoder, poses: Any, true: Any, circle: int) -> tuple[Any, Any]:
+    """What is drawn of sets of poses: an angle of a torus against the true one, else what all have in common.
 
     Turned back by the true pose a set is the stabilizer, up to a factor, for every image: two coordinates of it.
     """
     if encoder.group.startswith("SO2"):
-        angles = np.arctan2(poses[..., 1], poses[..., 0])
-        along = np.arctan2(true[:, 1], true[:, 0])
+        angles, along = (np.arctan2(each[..., 2 * circle + 1], each[..., 2 * circle]) for each in (poses, true))
         return np.repeat(along, poses.shape[1]), angles.ravel()
     group = encoder.acting
     flat = group.compose(group.inverse(true)[:, None], poses).reshape(-1, group.dim)

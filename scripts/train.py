@@ -41,7 +41,9 @@ class Train(Command):
     def run(self) -> dict[str, Any]:
         from envs import task_class, world_class
         from envs.orbits import OrbitWorld
+        from representations.storage import require_replaceable
 
+        require_replaceable(self.out)
         kind = world_class(self.world)
         suits = "agent-object" if not issubclass(kind, OrbitWorld) else "class-pose" if kind.free() else "harmonics"
         if (self.encoder or suits) == "agent-object":
@@ -67,6 +69,7 @@ class Train(Command):
         encoder.metrics = evaluate_encoder(encoder, held_out, arena_side)
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
+        checkpoint.unlink()
         speed = report.transitions / report.seconds
         return {
             **encoder.metrics,
@@ -80,12 +83,15 @@ class Train(Command):
 
         from representations.looking import LookingLearner
         from representations.training import fit
-        from scripts.symmetry import OURS, make_learner, measure
+        from scripts.symmetry import OURS, make_learner, measure, require_suiting
         from scripts.symmetry_pictures import draw_all
 
         if name == "class-pose":
             kind.require_free()
+        require_suiting(OURS[name], kind.group.name)
         transitions = self._transitions()
+        if transitions.group != kind.group.name:
+            raise ValueError(f"{self.data} is of the group {transitions.group}, {self.world} of {kind.group.name}")
         torch.manual_seed(self.seed)
         backbone, device = self.backbone or "strided", resolve(self.device)
         learner = make_learner(OURS[name], self.world, transitions, backbone, device)
@@ -103,9 +109,11 @@ class Train(Command):
             )
         encoder = learner.encoder.eval().to("cpu")
         held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
-        encoder.metrics = measure(encoder, kind, held_out)
+        with bar("Measuring", 4, "measures") as update:
+            encoder.metrics = measure(encoder, kind, held_out, lambda done, total: update(done))
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
+        checkpoint.unlink()
         with bar("A decoder for looking", LookingLearner.updates, "updates") as update:
             used = draw_all(self.out, kind, encoder, transitions, held_out, update)
         return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}

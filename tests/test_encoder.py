@@ -184,6 +184,24 @@ def test_saving_again_replaces_the_whole_folder(tmp_path: Path) -> None:
     assert all(torch.equal(loaded.state_dict()[key], value) for key, value in second.state_dict().items())
 
 
+def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match="holds other things, which would be lost; choose another folder"):
+        make().save(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+    (tmp_path / "empty").mkdir()
+    make().save(tmp_path / "empty")
+
+
+def test_encoding_while_training_neither_sees_the_batch_nor_changes_the_encoder() -> None:
+    encoder = warm_up(make("ClassPoseEncoder", backbone="strided"))
+    expected, before = encoder.encode(random_images(3)), {k: v.clone() for k, v in encoder.state_dict().items()}
+    encoder.train()
+    for key, latent in encoder.encode(random_images(3)).items():
+        np.testing.assert_array_equal(latent, expected[key])
+    assert encoder.training and all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
+
+
 def edit_card(**changes: Any) -> Callable[[Path], None]:
     """Write other values into the card; a function maps the old value to the new."""
 

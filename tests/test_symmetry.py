@@ -18,8 +18,9 @@ from representations.looking import LookingLearner
 from representations.stabilizers import StabilizerEncoder
 from scripts.benchmark import Benchmark
 from scripts.cli import main
-from scripts.runs import read_json
-from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Size
+from scripts.runs import read_json, write_json
+from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Size, measure
+from scripts.symmetry_pictures import most_different
 from scripts.tables import compared
 
 TINY = Size(transitions=200, held_out=2000, backbone="strided", updates=3)
@@ -63,6 +64,8 @@ def test_a_plan_is_the_shortest_turn_into_the_goal() -> None:
     off = np.abs((left + period / 2) % period - period / 2)
     assert off.max() < 0.03, "any of the equivalent turns counts"
     assert (made.length <= period / 2 + 0.03).all()
+    with pytest.raises(ValueError, match="as many goals as views were expected, got 2 and 1"):
+        plan(encoder, written(orbit[:1], start[:1]), written(orbit[:2], end[:2]))
     apart = plan(encoder, written(np.zeros(1), start[:1]), written(np.ones(1), end[:1]))
     assert apart.likeness[0] < 0.5
 
@@ -117,6 +120,32 @@ def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_
     assert ("pose_error" in row["figures"]) == (method in ("class and pose", "one pose", "set of poses", "harmonics"))
 
 
+def test_a_cell_stopped_while_it_measures_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell("Models", "harmonics", 0, TINY, "cpu", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.symmetry.measure", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            cell.run(lambda *args, **options: None)
+    assert not cell.makes.exists()
+    seen = []
+    cell.run(lambda done, total, unit="", note="": seen.append((done, total, unit)))
+    assert {unit for *_, unit in seen} == {"transitions", "measures"} and seen[-1] == (4, 4, "measures")
+    assert read_json(cell.makes)["commit"] == read_json(cell.kept / "training.json")["commit"]
+    write_json(cell.kept / "training.json", {"commit": "an older one"})
+    cell.run(lambda *args, **options: None)
+    assert read_json(cell.makes)["commit"].startswith("an older one (measured at ")
+
+
+def interrupt(*arguments: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_data_of_another_group_are_not_measured_on(tmp_path: Path) -> None:
+    other = Cell("Arrows", "harmonics", 0, TINY, "cpu", tmp_path).collect(40, 0, lambda *args, **options: None)
+    with pytest.raises(ValueError, match="the encoder is for the group SO3, the transitions have SO2"):
+        measure(ClassPoseEncoder((64, 64, 3), "SO3", "strided"), world_class("Chairs"), other)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_the_set_finds_every_order_and_one_pose_does_not_follow(tmp_path: Path) -> None:
     """Stars of one to five arrows, at the benchmark's quick size: the order of each, and what the set is ahead of."""
@@ -157,9 +186,28 @@ def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: 
         Benchmark(what="class-pose", world="Arrows", quick=True, results=tmp_path, work=tmp_path).run()
 
 
-@pytest.mark.parametrize(("world", "picture"), [("Apartments", "map.png"), ("Solids", "plans.png")])
+def test_classes_with_other_symmetries_are_shown_first() -> None:
+    arrows: Any = world_class("ColouredArrows")
+    assert sorted(len(arrows.stabilizer(one)) for one in most_different(arrows)) == [1, 2, 3, 4, 5]
+    assert most_different(world_class("Sprites")) == [0, 1, 2]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("world", "kind", "picture"),
+    [
+        ("Apartments", "class-pose", "map.png"),
+        ("Apartments", "stabilizers", "map.png"),
+        ("Solids", "harmonics", "plans.png"),
+        ("DoubleArrows", "harmonics", "orbits.png"),
+    ],
+)
 def test_train_draws_what_it_is_good_for(
-    world: str, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: str,
+    kind: str,
+    picture: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(PairLearner, "updates", 3)
     monkeypatch.setattr(LookingLearner, "updates", 3)
@@ -168,6 +216,8 @@ def test_train_draws_what_it_is_good_for(
         "train",
         "--world",
         world,
+        "--encoder",
+        kind,
         "--transitions",
         "300",
         "--out",
@@ -186,6 +236,8 @@ def test_a_pose_where_one_is_not_enough_is_refused(tmp_path: Path, capsys: pytes
     assert main(arguments) == 1
     error = " ".join(capsys.readouterr().err.split())
     assert "SO2 does not act freely on Arrows: 2 of its elements leave '2 arrows' as it is" in error
-    assert "use a StabilizerEncoder" in error
+    assert "use a HarmonicEncoder or a StabilizerEncoder (--encoder harmonics or stabilizers)" in error
+    assert main(["train", "--world", "Apartments", "--encoder", "harmonics", "--out", str(tmp_path)]) == 1
+    assert "harmonics cannot learn SE2, only SO2, SO3" in " ".join(capsys.readouterr().err.split())
     assert main(["train", "--world", "Soccer", "--encoder", "class-pose", "--out", str(tmp_path)]) == 1
     assert "choose --encoder agent-object" in " ".join(capsys.readouterr().err.split())

@@ -127,7 +127,17 @@ def test_interrupted_training_ends_at_the_same_weights(
     assert_same(uninterrupted[0], resumed)
     assert without_times(report) == without_times(uninterrupted[1])
     assert report.transitions == uninterrupted[1].transitions
-    assert list(checkpoint.parent.iterdir()) == [], "a checkpoint was left behind"
+    assert list(checkpoint.parent.iterdir()) == [checkpoint], "what was learned may not be kept elsewhere yet"
+    again = Tiny()
+    repeated = train(again, checkpoint=checkpoint, progress=lambda *told: pytest.fail("there was nothing left to do"))
+    assert_same(resumed, again)
+    assert repeated == report
+
+
+def test_what_was_loaded_for_use_is_trained_with_fresh_statistics() -> None:
+    module = Tiny().eval()
+    train(module)
+    assert not torch.equal(module.norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]
 
 
 def test_training_interrupted_many_times_ends_at_the_same_weights(

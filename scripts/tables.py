@@ -73,7 +73,10 @@ def compared(figures: dict[str, Any], columns: list[str]) -> list[str]:
 def origin(result: dict[str, Any]) -> str:
     """What made a result."""
     machine = result["machine"]
-    return f"`{result['command']}`, {machine['cores']} cores, {machine['processor']}, commit {result['commit']}."
+    seeds = f"{len(result['seeds'])} seed{'s' if len(result['seeds']) > 1 else ''}"
+    return (
+        f"`{result['command']}`, {seeds}, {machine['cores']} cores, {machine['processor']}, commit {result['commit']}."
+    )
 
 
 def _with_interval(figure: dict[str, Any]) -> str:

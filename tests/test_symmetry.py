@@ -120,6 +120,14 @@ def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_
     assert ("pose_error" in row["figures"]) == (method in ("class and pose", "one pose", "set of poses", "harmonics"))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+@pytest.mark.parametrize("method", ["one pose", *METHODS["stabilizers"], "MDP homomorphism", "linear", "autoencoder"])
+def test_every_method_runs_on_a_gpu(method: str, tmp_path: Path) -> None:
+    cell = Cell("Models", method, 0, TINY, "cuda", tmp_path)
+    cell.run(lambda *args, **options: None)
+    assert 0 <= read_json(cell.makes)["figures"]["hit_rate_20"] <= 1
+
+
 def test_a_cell_stopped_while_it_measures_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell("Models", "harmonics", 0, TINY, "cpu", tmp_path)
     with monkeypatch.context() as patch:

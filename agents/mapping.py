@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from representations.acted import PosedEncoder
+from representations.equivariance import clusters, nearest
 
 Floats = NDArray[np.floating[Any]]
 
@@ -52,9 +52,7 @@ class Map:
             raise ValueError(f"{places} places need at least as many frames, got {len(frames)}")
         self._encoder = encoder
         latents = encoder.encode(frames)
-        classes = latents["class"]
-        tries = [kmeans2(classes, places, minit="++", rng=start)[0] for start in range(5)]
-        self._centres = min(tries, key=lambda centres: float(_nearest(classes, centres)[1].mean()))
+        self._centres = clusters(latents["class"], places)
         self.seen = self._located(latents)
         """Where the frames that it was made of were seen from."""
 
@@ -64,9 +62,4 @@ class Map:
 
     def _located(self, latents: dict[str, Floats]) -> Located:
         robot = self._encoder.acting.inverse(self._encoder.poses(latents)[:, 0])
-        return Located(robot[:, :2], robot[:, 2:], _nearest(latents["class"], self._centres)[0])
-
-
-def _nearest(classes: Floats, centres: Floats) -> tuple[NDArray[np.int64], Floats]:
-    gap = np.linalg.norm(classes[:, None] - centres[None], axis=2)
-    return gap.argmin(1), gap.min(1)
+        return Located(robot[:, :2], robot[:, 2:], nearest(latents["class"], self._centres)[0])

@@ -220,10 +220,21 @@ def lsbd(
         rows = orbit == one
         residual = group.compose(group.inverse(true[rows])[:, None], poses[rows]).reshape(-1, group.dim)
         count = min(stabilizer_orders[one], poses.shape[1])
-        starts = [kmeans2(residual, count, minit="++", rng=start, iter=50)[0] for start in range(8)]
-        errors = [group.squared_distance(residual[:, None], group.project(each)[None]).min(1) for each in starts]
-        squared.append(min(errors, key=lambda error: float(error.mean())))
+        centres = group.project(clusters(residual, count))
+        squared.append(group.squared_distance(residual[:, None], centres[None]).min(1))
     return float(np.concatenate(squared).mean())
+
+
+def clusters(points: Floats, count: int, tries: int = 8) -> Floats:
+    """Centres ``(count, k)`` of points ``(n, k)``: of several runs of k-means, those that the points are nearest to."""
+    found = [kmeans2(points, count, minit="++", rng=start, iter=50)[0] for start in range(tries)]
+    return min(found, key=lambda centres: float(nearest(points, centres)[1].mean()))
+
+
+def nearest(points: Floats, centres: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Which of the centres ``(count, k)`` is nearest to each point ``(n, k)``, and its distance; both ``(n,)``."""
+    gap = np.linalg.norm(points[:, None] - centres[None], axis=2)
+    return gap.argmin(1), gap.min(1)
 
 
 def orbit_separation(classes: Floats, orbit: NDArray[np.int64]) -> float:
@@ -231,5 +242,4 @@ def orbit_separation(classes: Floats, orbit: NDArray[np.int64]) -> float:
     half = len(classes) // 2
     known = np.unique(orbit[:half])
     means = np.stack([classes[:half][orbit[:half] == one].mean(0) for one in known])
-    nearest = known[np.linalg.norm(classes[half:, None] - means[None], axis=2).argmin(1)]
-    return float((nearest == orbit[half:]).mean())
+    return float((known[nearest(classes[half:], means)[0]] == orbit[half:]).mean())

@@ -93,7 +93,7 @@ class HarmonicEncoder(PosedEncoder):
     def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
         """The ``g`` with ``D(g) f(a) ≈ f(b)``, where they are fewer than ``elements`` more than once; or the best."""
         sets = []
-        given = [torch.as_tensor(each["harmonics"]).cpu().float() for each in (a, b)]
+        given = [torch.as_tensor(each["harmonics"]) for each in (a, b)]
         for x, y in zip(*(torch.split(each, 64) for each in given), strict=True):
             found, alike = self.basis.peaks(x, y, self.elements, SYMMETRIC / 2)
             best = torch.take_along_dim(found, alike.argmax(1)[:, None, None], 1)

@@ -92,6 +92,8 @@ class Harmonics:
     def peaks(self, a: Tensor, b: Tensor, count: int, floor: float) -> tuple[Tensor, Tensor]:
         """Elements ``g`` at which ``⟨b, D(g) a⟩ / (‖a‖ ‖b‖)`` is highest around, found on a grid and then refined.
 
+        On the CPU and in float32, wherever the vectors are.
+
         Args:
             a: vectors ``(B, dim)``.
             b: as many.
@@ -101,7 +103,7 @@ class Harmonics:
         Returns:
             ``(B, count, group.dim)``, the highest first and again where there are fewer, and their heights.
         """
-        a, b = (each / each.norm(dim=-1, keepdim=True).clamp_min(1e-9) for each in (a, b))
+        a, b = (each / each.norm(dim=-1, keepdim=True).clamp_min(1e-9) for each in (a.cpu().float(), b.cpu().float()))
         grid, matrices, near = self._grid
         pairs = zip(matrices, self.split(a), self.split(b), strict=True)
         height = torch.stack([(y @ x.mT).flatten(1) @ matrix.flatten(1).T for matrix, x, y in pairs]).sum(0)

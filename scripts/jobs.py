@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -99,6 +100,7 @@ def _work(index: int, cores: set[int], waiting: Any, messages: Any) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # for what runs to be saved
     with suppress(KeyboardInterrupt):  # so was who started it, and says so
         while (job := waiting.get()) is not None:
             torch.manual_seed(0)  # what a job draws does not depend on those before it

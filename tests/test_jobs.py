@@ -77,5 +77,25 @@ def test_a_death_is_noticed_while_others_talk(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "over").exists()
 
 
+@dataclass(frozen=True)
+class Save(Note):
+    """Saves what it has when it is told to stop."""
+
+    def run(self, show: Show) -> None:
+        show(0, 1)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            (self.folder / "saved").touch()
+            raise
+
+
+def test_what_runs_is_saved_when_another_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.jobs._shares", lambda count: _shares(2) * 2)
+    with pytest.raises(RuntimeError, match="killed died"):
+        run_jobs([Save("save", tmp_path), Fail("killed", tmp_path)])
+    assert (tmp_path / "saved").exists()
+
+
 def test_nothing_to_do_is_done() -> None:
     run_jobs([])

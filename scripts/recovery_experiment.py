@@ -152,15 +152,14 @@ class Seed:
         policy = ClonedPolicy((64, 64, 3), kind.group.dim, kind.commands, kind.max_displacement)
         if name == "DAgger":
             labels = len(self.load("demonstrations"))
-            worlds, rounds = self.make(min(50, self.demonstrations)), 3
             dagger(
                 policy,
-                worlds,
+                self.make(min(50, self.demonstrations)),
                 labels,
                 seed=self.seed,
-                rounds=rounds,
                 scale=self.scale,
-                on_round=lambda done: show(done, rounds + 1, "rounds"),
+                checkpoint=self._checkpoint(name),
+                progress=lambda done, total: show(done, total, "updates"),
             )
         else:
             learner = OfflineLearner if name == OFFLINE else Cloning
@@ -168,7 +167,8 @@ class Seed:
             data = self.demonstrate(self.demonstrations, noise=noise) if noise else self.load("demonstrations")
             self._fit(name, learner(policy, data, self.scale), data.fingerprint, show)
         policy.save(self.folder / name)
-        self._checkpoint(name).unlink(missing_ok=True)
+        for checkpoint in self.folder.glob(f"{self._checkpoint(name).name}*"):
+            checkpoint.unlink()
 
     def train_encoder(self, name: str, show: Show) -> None:
         """Learn a latent of the agent from exploration."""
@@ -295,7 +295,7 @@ class Seed:
         from agents.trigger import Trigger, calibrate
 
         if wanted.calibration == "demonstrations":
-            held_out = self.demonstrate(CALIBRATION_EPISODES, offset=HELD_OUT_SEED)
+            held_out = self.demonstrate(CALIBRATION_EPISODES, offset=4 * HELD_OUT_SEED)
             first, episode, commands = states(held_out, self.world.group.dim)
             latent = torch.from_numpy(encoder.encode(held_out.frames)["agent"][held_out.start])
             value, _ = density.score(latent, density.context_of(density.scene_of(first)[episode], commands))

@@ -134,12 +134,36 @@ def test_what_a_learner_did_is_not_what_lies_ahead(demonstrations):
 
 
 def test_dagger_counts_its_labels():
-    rounds = []
+    seen = []
     world = world_class("Pick")(4, resolution=SHAPE[:2], device="cpu", max_episode_steps=40)
-    learned, data = dagger(policy(), world, 120, seed=0, rounds=2, scale=0.003, on_round=rounds.append)
+    learned, data = dagger(
+        policy(), world, 120, seed=0, rounds=2, scale=0.003, progress=lambda *done: seen.append(done)
+    )
     assert len(data) == 120
-    assert rounds == [1, 2, 3]
+    assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)] and len(seen) % 3 == 0
     assert learned.predict(data.observations[:2])[0].shape == (2, 4)
+
+
+def test_dagger_that_was_stopped_ends_at_the_same_weights(tmp_path):
+    def learn(progress=lambda done, total: None):
+        torch.manual_seed(0)
+        world = world_class("Pick")(4, resolution=SHAPE[:2], device="cpu", max_episode_steps=40)
+        kept = tmp_path / "dagger"
+        return dagger(policy(), world, 120, seed=0, rounds=2, scale=0.003, checkpoint=kept, progress=progress)[0]
+
+    def stop(done, total):
+        if done == total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(stop)
+    seen = []
+    resumed = learn(lambda done, total: seen.append((done, total)))
+    assert seen[0][0] == seen[0][1] // 2 + 1, "it went on in the round it was stopped in"
+    for path in tmp_path.iterdir():
+        path.unlink()
+    for key, value in learn().state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
 
 
 def test_offline_reinforcement_learning_imitates_what_it_is_shown(demonstrations):

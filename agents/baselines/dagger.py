@@ -7,6 +7,7 @@ AISTATS 2011. The labels are counted: at an equal number of them it compares wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from agents.demonstrations import demonstrate
 from envs.simulator import Float
 from envs.task import TaskWorld
 from envs.transitions import Transitions, concatenate
-from representations.training import fit
+from representations.training import Metrics, fit
 
 
 def dagger(
@@ -28,7 +29,8 @@ def dagger(
     seed: int,
     rounds: int = 3,
     scale: float = 1.0,
-    on_round: Callable[[int], None] = lambda rounds: None,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[ClonedPolicy, Transitions]:
     """Clone half as many of an expert's labels as are allowed, then label what the learner does, a share a round.
 
@@ -39,7 +41,8 @@ def dagger(
         seed: of everything random.
         rounds: of labelling.
         scale: factor on the updates of all rounds together, as of `agents.cloning.Cloning`.
-        on_round: called with the number of rounds done.
+        checkpoint: file beside which every round has one, to go on from where it was stopped; remove them at the end.
+        progress: called with the number of updates done and of all.
 
     Returns:
         The policy and all labelled transitions; their number is ``labels``.
@@ -49,8 +52,13 @@ def dagger(
     for round_ in range(rounds + 1):
         torch.manual_seed(seed)
         learner = Cloning(policy, data, scale / (rounds + 1), shown=np.arange(len(data)) < shown)
-        fit(learner, learner.stages(), seed=seed + round_)
-        on_round(round_ + 1)
+        stages = learner.stages()
+
+        def on_update(stage: str, done: int, total: int, metrics: Metrics, round_: int = round_) -> None:
+            progress(round_ * total + done, (rounds + 1) * total)
+
+        kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{round_}")
+        fit(learner, stages, seed=seed + round_, data=data.fingerprint, checkpoint=kept, progress=on_update)
         if round_ < rounds:
             share = (labels - len(data)) // (rounds - round_)
             data = concatenate([data, _labelled(policy, world, share, seed + 1000 * (round_ + 1))])

@@ -38,7 +38,10 @@ SAC_OPTIONS: dict[str, Any] = {
 NET_ARCH = [128, 128]
 WORLDS_AT_A_TIME = 8
 EVALUATION_SEED = 1_000_000
-"""Initial states of evaluation episodes; far from any seed of training."""
+"""Initial states of evaluation episodes; apart from those of training, whose seeds are below 900."""
+EVALUATE_EVERY = 2000
+"""Steps between two points of the learning curve."""
+POLICY_CARD, POLICY_WEIGHTS = "policy.json", "policy.safetensors"
 
 
 @dataclass
@@ -64,7 +67,7 @@ def train_sac(
     *,
     steps: int,
     seed: int,
-    evaluate_every: int = 2000,
+    evaluate_every: int = EVALUATE_EVERY,
     evaluation_episodes: int = 100,
     progress: Callable[[int, LearningCurve], None] = lambda done, curve: None,
 ) -> tuple[SAC, LearningCurve]:
@@ -113,7 +116,7 @@ def save_policy(model: SAC, folder: Path) -> None:
         "low": space.low.tolist(),
         "high": space.high.tolist(),
     }
-    replace_folder(folder, {"policy.safetensors": weights, "policy.json": json.dumps(card, indent=2).encode()})
+    replace_folder(folder, {POLICY_WEIGHTS: weights, POLICY_CARD: json.dumps(card, indent=2).encode()})
 
 
 def load_policy(folder: Path) -> Act:
@@ -123,8 +126,8 @@ def load_policy(folder: Path) -> Act:
         ValueError: the folder does not hold one.
     """
     try:
-        card = json.loads((folder / "policy.json").read_text())
-        weights = load_tensors((folder / "policy.safetensors").read_bytes())
+        card = json.loads((folder / POLICY_CARD).read_text())
+        weights = load_tensors((folder / POLICY_WEIGHTS).read_bytes())
         observation = gym.spaces.Box(-np.inf, np.inf, tuple(card["observation"]), np.float32)
         action = gym.spaces.Box(np.array(card["low"], np.float32), np.array(card["high"], np.float32))
         policy = SACPolicy(observation, action, lambda _: 0.0, net_arch=card["net_arch"])

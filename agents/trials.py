@@ -33,7 +33,7 @@ class Trial:
         success: ``(N,)`` whether the task was achieved before time ran out; at reset nothing counts.
         length: ``(N,)`` steps until then.
         receipt: ``(N,)`` metres by which the push displaced what it pushed; zero without a push.
-        triggered: ``(N,)`` whether recovery had more weight than the base in some step outside the push.
+        triggered: ``(N,)`` whether recovery had more weight than the base in some step after the push, if any.
         recovery_steps: ``(N,)`` steps from the end of the push until the base had more weight again; NaN if recovery
             never acted, infinity if it never ended.
         faults: steps in which the base policy returned something that is not finite.
@@ -108,8 +108,8 @@ def run(
         )
     if pushed is not None and np.median(receipt[met]) < LEAST_RECEIPT:
         raise PerturbationError(
-            f"the push displaced its target by {np.median(receipt):.4f} m in the median, less than {LEAST_RECEIPT} m: "
-            "it did nothing; raise its magnitude or duration"
+            f"the push displaced its target by {np.median(receipt[met]):.4f} m in the median, less than "
+            f"{LEAST_RECEIPT} m: it did nothing; raise its magnitude or duration"
         )
     stacked = {name: np.stack(values) for name, values in trace.items()}
     end = 0 if perturbation is None else perturbation.end
@@ -144,13 +144,13 @@ def calibrate_by_playing(
     alarms: Sequence[Alarm] = ALARMS,
     false_alarms: float = 0.05,
 ) -> Trigger:
-    """A trigger from clean episodes of a base policy, of those in which it succeeded (`agents.recovery.calibrate`).
+    """A trigger from clean episodes of a base policy, of those in which it succeeded (`agents.trigger.calibrate`).
 
     Args:
         world: the batch, an episode each.
         initial: what `World.save` returned after a reset; keep it apart from what is evaluated.
         watching: around the base policy, with a trigger that nothing sets off: ``Trigger(-math.inf, 1.0)``.
-        alarms: what may set the recovery off.
+        alarms: what may set the recovery off; the density has its part of the share even where it may not.
         false_alarms: share of clean episodes in which it may act.
 
     Raises:

@@ -75,7 +75,10 @@ def collect(
     while len(recorder) < transitions:
         frames, info, valid = source.step(policy(info, generator))
         following = recorder.add_frames(frames, info)
-        recorder.add_transitions(current, following, resolved.validate(read(info), "displacement"), info, valid)
+        performed = np.asarray(read(info))
+        # Where a world of a batch was reset, nothing was performed, and there may be anything.
+        resolved.validate(performed[valid] if performed.ndim > 1 else performed, "displacement")
+        recorder.add_transitions(current, following, performed, info, valid)
         current = following
         progress(min(len(recorder), transitions))
     return recorder.transitions(transitions)

@@ -59,7 +59,7 @@ def save_transitions(transitions: Transitions, folder: str | Path) -> None:
         DatasetError: the folder exists and holds anything else than a dataset.
     """
     folder = Path(folder).absolute()
-    _require_replaceable(folder)
+    require_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(folder) as partial:
         _write(_without_unused_frames(transitions), partial / "data", _dataset_id(folder))
@@ -235,7 +235,12 @@ def _dataset_id(folder: Path) -> str:
     return folder.name if re.fullmatch(r"[-\w]+-v\d+", folder.name) else "transitions-v0"
 
 
-def _require_replaceable(folder: Path) -> None:
+def require_replaceable(folder: Path) -> None:
+    """Check that nothing but a dataset is lost when a folder is replaced by one.
+
+    Raises:
+        DatasetError: something else is there.
+    """
     if folder.is_dir():
         found = sorted(path.name for path in folder.iterdir())
         if not found or (found == ["data"] and (folder / "data" / "metadata.json").is_file()):
@@ -261,7 +266,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
             folder.rename(old)
         try:
             partial.rename(folder)
-        except OSError:
+        except BaseException:
             if old.exists():
                 old.rename(folder)
             raise

@@ -59,6 +59,8 @@ class Transitions:
             _require(bool(in_range), f"{name} must lie in [0, {len(self.frames)}), got {index.min()} to {index.max()}")
         shape = self.displacement.shape
         _require(len(shape) == 2 and shape[0] == len(self), f"displacement must be ({len(self)}, dim), got {shape}")
+        dim = group_from_name(self.group).dim
+        _require(shape[1] == dim, f"displacement must be ({len(self)}, {dim}) to be of {self.group}, got {shape}")
         _require(bool(np.isfinite(self.displacement).all()), "displacement must be finite, got NaN or infinity")
         for name, values in self.truth.items():
             count = len(values)

@@ -50,6 +50,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
+from envs.groups import Translations, group_from_name
 from envs.transitions import Transitions
 from representations.contact import (
     distance_to_segment,
@@ -87,12 +88,13 @@ class AgentObjectEncoder(Encoder):
         self, shape: tuple[int, int, int], group: str, backbone: str = "spatial_softmax", elongated: bool = False
     ) -> None:
         super().__init__(shape, group)
-        if not group.startswith("R"):
+        acting = group_from_name(group)
+        if not isinstance(acting, Translations):
             raise ValueError(f"the agent-object encoder needs translations ('R2', 'R3', …), got the group {group!r}")
         if elongated and group != "R2":
             raise ValueError(f"an elongated object's orientation is learned in the plane, 'R2', got {group!r}")
         self.backbone, self.elongated = backbone, elongated
-        self.dim = int(group[1:])
+        self.dim = acting.dim
         self.agent_trunk = make_backbone(backbone, self.shape)
         self.agent_head = nn.Linear(self.agent_trunk.features, self.dim)
         self.object_trunk = make_backbone(backbone, self.shape)
@@ -150,8 +152,8 @@ class AgentObjectLearner(nn.Module):
         encoder.require_fitting(transitions)
         self.encoder = encoder
         trunk = make_backbone(encoder.backbone, encoder.shape)
-        self.embedder = nn.Sequential(trunk, nn.Linear(trunk.features, 8))
         device = next(encoder.parameters()).device
+        self.embedder = nn.Sequential(trunk, nn.Linear(trunk.features, 8)).to(device)
         self._frames = as_tensor(transitions.frames).to(device)
         self._start = as_tensor(transitions.start).to(device)
         self._end = as_tensor(transitions.end).to(device)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from envs.groups import Translations, group_from_name
 from envs.transitions import Transitions, spans
 from representations.encoder import Encoder, as_tensor, to_images
 from representations.networks import make_backbone
@@ -36,10 +37,11 @@ class EquivariantEncoder(Encoder):
 
     def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "spatial_softmax") -> None:
         super().__init__(shape, group)
-        if not group.startswith("R"):
+        acting = group_from_name(group)
+        if not isinstance(acting, Translations):
             raise ValueError(f"the equivariant encoder needs translations ('R2', 'R3', …), got the group {group!r}")
         self.backbone = backbone
-        self.dim = int(group[1:])
+        self.dim = acting.dim
         self.trunk = make_backbone(backbone, self.shape)
         self.head = nn.Linear(self.trunk.features, self.dim)
         self.unit: Tensor

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,13 +58,13 @@ def load_network(folder: str | Path, kind: type[Network]) -> Network:
     return network.eval()
 
 
-def require_replaceable(folder: Path) -> None:
-    """Check that nothing is lost when a folder is replaced: that it is not there, is empty, or has a card.
+def require_replaceable(folder: Path, files: Iterable[str] = (CARD, WEIGHTS)) -> None:
+    """Check that nothing is lost when a folder is replaced: it is not there, is empty, or has one of these files.
 
     Raises:
         FileExistsError: it holds other things.
     """
-    if folder.exists() and not (folder / CARD).exists() and any(folder.iterdir()):
+    if folder.exists() and not any((folder / name).exists() for name in files) and any(folder.iterdir()):
         raise FileExistsError(f"{folder} holds other things, which would be lost; choose another folder or empty it")
 
 
@@ -74,7 +74,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         FileExistsError: what is there is something else (`require_replaceable`).
     """
-    require_replaceable(folder)
+    require_replaceable(folder, files)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -86,7 +86,7 @@ def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             os.replace(folder, old)
             try:
                 os.replace(fresh, folder)
-            except OSError:
+            except BaseException:
                 os.replace(old, folder)
                 raise
             shutil.rmtree(old)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, train_encoder
+from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, resolve, train_encoder
 from scripts.demo import encoder_evaluation
 from scripts.jobs import run_jobs
 from scripts.progress import bar
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class Benchmark(Command):
     """Measure what the README claims, over seeds, and write it to results/. Stopped, it goes on at the next seed."""
 
+    resumes = True
     what: Annotated[Literal["encoder", "rl", "render", "class-pose", "stabilizers"], tyro.conf.Positional] = "encoder"
     """The agent-object encoder's errors and speed; reinforcement learning on it; frames a second; or encoders of class
     and pose, and of symmetric objects, against others."""
@@ -35,7 +36,7 @@ class Benchmark(Command):
     quick: bool = False
     """Of class-pose and stabilizers, one seed of a size for two cores; the full size, the papers', is for a GPU."""
     seeds: int | None = None
-    """How many seeds, from 100 on; five if no number is given, one if it is quick."""
+    """How many seeds, from 100 (and --seed more) on; five if no number is given, one if it is quick."""
     transitions: int = 20_000
     """How many transitions to learn from."""
     rl_steps: int = 24_000
@@ -46,19 +47,24 @@ class Benchmark(Command):
     """Folder of what is made on the way, a part a seed."""
 
     def run(self) -> dict[str, Any]:
-        number = self.seeds or (1 if self.quick else 5)
+        from envs import task_class
+
+        number = (1 if self.quick else 5) if self.seeds is None else self.seeds
+        if number < 1:
+            raise ValueError(f"at least one seed is needed, got --seeds {number}")
+        seeds = [FIRST_SEED + self.seed + index for index in range(number)]
         if self.what in ("class-pose", "stabilizers"):
             return benchmark_symmetry(
                 self.what,
                 quick=self.quick,
-                seeds=number,
+                seeds=seeds,
                 world=self.world,
                 device=self.device,
                 results=self.results,
                 work=self.work,
             )
         measure = {"encoder": self._encoder, "rl": self._rl, "render": self._render}[self.what]
-        seeds = [FIRST_SEED + index for index in range(number)]
+        task_class(self._world)
         rows = [self._cached(seed, measure) for seed in seeds]
         name = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}[self.what]
         result = over_seeds(rows, seeds)
@@ -72,23 +78,30 @@ class Benchmark(Command):
     def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, Any]:
         """What was measured for this seed before, or now, and the commit that measured it."""
         path = self.work / self._world / f"{self.what}-{seed}.json"
+        settings = {"transitions": self.transitions, "rl_steps": self.rl_steps}
         if not path.exists():
-            write_json(path, {"commit": commit(), "figures": measure(seed)})
+            write_json(path, {"commit": commit(), "settings": settings, "figures": measure(seed)})
         row: dict[str, Any] = read_json(path)
+        if row["settings"] != settings:
+            raise ValueError(
+                f"{path} was measured with {row['settings']}, now {settings} is asked for; "
+                "choose another --work or remove it"
+            )
         return row
 
     def _encoder(self, seed: int) -> dict[str, float]:
         transitions = collect_transitions(self._world, self.transitions, seed, self.device)
         checkpoint = self.work / self._world / f"encoder-{seed}.checkpoint"
-        bare = [bare_transitions_per_second(transitions)]
+        bare = [bare_transitions_per_second(transitions, resolve(self.device))]
         encoder, report = train_encoder(transitions, seed=seed, device=self.device, checkpoint=checkpoint)
-        bare.append(bare_transitions_per_second(transitions))
+        bare.append(bare_transitions_per_second(transitions, resolve(self.device)))
         held_out = collect_transitions(self._world, 4000, seed + HELD_OUT_SEED, self.device, "Held-out data")
         encoder.to("cpu").save(self.work / self._world / f"encoder-{seed}")
-        checkpoint.unlink()
         rows = encoder_evaluation(encoder, held_out, self._world)["rows"]
         trained, untrained, chance = rows["trained"], rows["untrained"], rows["chance"]
         speed = report.transitions / report.seconds
+        milliseconds = encode_milliseconds(encoder, held_out)
+        checkpoint.unlink()
         return {
             "agent RMSE, % of the side": trained["agent_rmse_pct"],
             "object RMSE, % of the side": trained["object_rmse_pct"],
@@ -103,7 +116,7 @@ class Benchmark(Command):
             "training, s": report.seconds,
             "transitions/s": speed,
             "share of the bare network's speed": 2 * speed / sum(bare),
-            "encode one frame on one core, ms": encode_milliseconds(encoder, held_out),
+            "encode one frame on one core, ms": milliseconds,
         }
 
     def _rl(self, seed: int) -> dict[str, float]:
@@ -141,7 +154,7 @@ class Benchmark(Command):
 
         batch = task_class(self._world)(256, device=self.device)
         batch.reset(np.arange(256), [np.random.default_rng(seed + index) for index in range(256)])
-        action = np.random.default_rng(seed).uniform(-0.3, 0.3, (256, batch.group.dim))
+        action = np.random.default_rng(seed).uniform(-0.3, 0.3, (256, batch.group.dim + batch.commands))
         acting = bare = 0.0
         with bar("Drawing", 20, "rounds") as update:
             for done in range(20):
@@ -156,7 +169,7 @@ class Benchmark(Command):
         return {"frames/s, physics included": rate, "share of the bare ray tracer": bare / acting}
 
 
-def bare_transitions_per_second(transitions: Transitions) -> float:
+def bare_transitions_per_second(transitions: Transitions, device: str) -> float:
     """Transitions a second of forward, backward and update of the same networks alone, on batches in memory.
 
     Stage by stage as in training, weighted by how many transitions each stage saw.
@@ -168,7 +181,8 @@ def bare_transitions_per_second(transitions: Transitions) -> float:
     from representations.encoder import as_tensor, to_images
 
     height, width, channels = transitions.frames.shape[1:]
-    learner = AgentObjectLearner(AgentObjectEncoder((height, width, channels), transitions.group), transitions)
+    encoder = AgentObjectEncoder((height, width, channels), transitions.group).to(device)
+    learner = AgentObjectLearner(encoder, transitions)
     networks: dict[str, nn.Module] = {
         "agent": nn.Sequential(learner.encoder.agent_trunk, learner.encoder.agent_head),
         "contrast": learner.embedder,
@@ -177,7 +191,7 @@ def bare_transitions_per_second(transitions: Transitions) -> float:
     seconds = seen = 0.0
     for stage in learner.stages():
         network = networks.get(stage.name, object_)
-        images = to_images(as_tensor(transitions.frames[: 2 * stage.batch_size]))
+        images = to_images(as_tensor(transitions.frames[: 2 * stage.batch_size]).to(device))
         optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
         repeats = 60
         for repeat in range(repeats + 5):
@@ -186,6 +200,8 @@ def bare_transitions_per_second(transitions: Transitions) -> float:
             optimizer.zero_grad()
             network(images).pow(2).mean().backward()
             optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         seconds += stage.steps * (time.perf_counter() - began) / repeats
         seen += stage.steps * stage.batch_size
     return seen / seconds

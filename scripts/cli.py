@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = command.run()
     except KeyboardInterrupt:
-        console.print("Stopped. The same command goes on where it was.")
+        console.print("Stopped." + " The same command goes on where it was." * command.resumes)
         return 130
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         console.print(f"[bold red]{type(error).__name__}:[/bold red] {escape(str(error))}", highlight=False)

@@ -21,8 +21,9 @@ class Collect(Command):
     """Folder of the dataset; one that is there is replaced."""
 
     def run(self) -> dict[str, Any]:
-        from envs.dataset import save_transitions
+        from envs.dataset import require_replaceable, save_transitions
 
+        require_replaceable(self.out)
         transitions = collect_transitions(self.world, self.transitions, self.seed, self.device)
         save_transitions(transitions, self.out)
         touched = 0.0 if transitions.touched is None else float(transitions.touched.mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from scripts.progress import bar
 
@@ -23,6 +23,8 @@ HELD_OUT_SEED = 500_000
 class Command:
     """Options that every command has."""
 
+    resumes: ClassVar[bool] = False
+    """Whether the same command goes on where it was stopped."""
     seed: int = 0
     """Seed of everything random."""
     device: Device = "auto"
@@ -39,8 +41,10 @@ def collect_transitions(world: str, count: int, seed: int, device: str, what: st
     """Transitions of one of our worlds, with a progress bar."""
     import gymnasium as gym
 
+    from envs import world_class
     from envs.collect import collect
 
+    world_class(world)
     environment = gym.make_vec(f"envs:equiact/{world}-v0", num_envs=64, device=device)
     with bar(f"{what} (compiles once)", count, "transitions") as update:
         return collect(environment, count, seed, progress=lambda done: update(done, description=what))

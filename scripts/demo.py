@@ -24,6 +24,7 @@ EPISODES = 200
 class Demo(Command):
     """Collect, learn where things are, prove it, train an agent on it, evaluate, report. Stopped, it goes on."""
 
+    resumes = True
     world: str = "Soccer"
     """Name of the world."""
     transitions: int = 20_000
@@ -34,6 +35,12 @@ class Demo(Command):
     """Folder of everything that is made."""
 
     def run(self) -> dict[str, Any]:
+        from agents.reinforcement import EVALUATE_EVERY
+        from envs import task_class
+
+        task_class(self.world)
+        if self.rl_steps < EVALUATE_EVERY:
+            raise ValueError(f"a learning curve needs at least {EVALUATE_EVERY} steps, got --rl-steps {self.rl_steps}")
         began = time.monotonic()
         self._claim_folder()
         self._encoder()
@@ -176,6 +183,6 @@ def _render_fps(batch: Any) -> float:
     repeats = 5
     began = time.monotonic()
     for _ in range(repeats):
-        batch.step(np.zeros((batch.num_worlds, batch.group.dim)))
+        batch.step(np.zeros((batch.num_worlds, batch.group.dim + batch.commands)))
         batch.render()
     return float(repeats * batch.num_worlds / (time.monotonic() - began))

@@ -25,10 +25,11 @@ class Recover(Command):
     quick, results/recovery_<task>.json.
     """
 
+    resumes = True
     task: Literal["push", "pick"] = "push"
     """Push a puck onto a goal, or pick a peg up and place it there."""
     quick: bool = False
-    """50 pairs, one seed and one onset instead of 200 pairs, five seeds, three onsets and an ablation."""
+    """50 pairs, one seed and one onset instead of 200 pairs, five seeds, two onsets and an ablation."""
     demonstrations: int = 1000
     """Episodes of the expert to learn from."""
     magnitude: float = 0.01
@@ -40,7 +41,7 @@ class Recover(Command):
     ablation: bool = True
     """Say what each part of the recovery brings as well, unless it is quick."""
     seeds: int = 5
-    """How many seeds the full experiment has, from 100 on."""
+    """How many seeds the full experiment has, from 100 (and --seed more) on."""
     out: Path = Path("runs/recover")
     """Folder of everything that is made."""
     results: Path = Path("results")
@@ -50,8 +51,11 @@ class Recover(Command):
         if OFFLINE not in CLONED:
             missing = "IQL, a baseline, is left out: it needs TorchRL, which pip install -e '.[offline]' brings."
             console.print(missing, markup=False)
-        numbers = [self.seed] if self.quick else [FIRST_SEED + index for index in range(self.seeds)]
+        if self.seeds < 1:
+            raise ValueError(f"at least one seed is needed, got --seeds {self.seeds}")
+        numbers = [self.seed] if self.quick else [FIRST_SEED + self.seed + index for index in range(self.seeds)]
         seeds = [self._seed(number) for number in numbers]
+        seeds[0].push.require_within(seeds[0].world.episode_steps)
         stages = [jobs(seed, sweep=self.sweep, ablations=self.ablation and not self.quick) for seed in seeds]
         for stage in zip_longest(*stages, fillvalue=()):
             run_jobs([job for part in stage for job in part if not job.makes.exists()])
@@ -140,14 +144,19 @@ RATES = ("success", "harmed", "harmed_when_pushed", "false_interventions")
 
 
 def add_wilson_intervals(figures: dict[str, Any], seed: Seed) -> None:
-    """Give the rates of a single seed, over which there is nothing to resample, their Wilson intervals."""
+    """Give the rates of a single seed, over which there is nothing to resample, their Wilson intervals.
+
+    False interventions are counted where the base policy succeeds when nothing pushes it, all else in every pair.
+    """
     from agents.evaluation import wilson_interval
 
+    clean = seed.outcomes(CLONED[0])["clean/success"]
     for label, each in figures.items():
         row, _, quantity = label.rpartition(": ")
         if quantity.endswith(RATES):
             pairs = seed.conditions(row, sweep=False)["clean"][0]
-            each["interval"] = list(wilson_interval(round(each["mean"] * pairs), pairs))
+            counted = int(clean[:pairs].sum()) if quantity == "false_interventions" else pairs
+            each["interval"] = list(wilson_interval(round(each["mean"] * counted), counted)) if counted else [0.0, 1.0]
 
 
 def _sweep(seed: Seed, name: str, length: Any) -> dict[str, float]:

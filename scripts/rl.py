@@ -70,6 +70,12 @@ class Rl(Command):
     """Folder of the policy and its learning curve."""
 
     def run(self) -> dict[str, Any]:
+        from agents.reinforcement import POLICY_CARD, POLICY_WEIGHTS
+        from envs import task_class
+        from representations.storage import require_replaceable
+
+        require_replaceable(self.out, (POLICY_CARD, POLICY_WEIGHTS))
+        task_class(self.world)
         name = "true state" if self.encoder is None else "encoder"
         job = Job(name, self.world, self.encoder, self.steps, self.seed, self.device, self.out)
         run_jobs([job])

@@ -66,8 +66,9 @@ def machine() -> dict[str, Any]:
 
 
 def over_seeds(rows: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
-    """A result file's content: what each seed's row measured, at which commit, as figures over all seeds."""
-    figures = {label: figure([row["figures"][label] for row in rows]) for label in rows[0]["figures"]}
+    """A result file's content: what all seeds' rows measured, at which commit, as figures over them."""
+    shared = [label for label in rows[0]["figures"] if all(label in row["figures"] for row in rows)]
+    figures = {label: figure([row["figures"][label] for row in rows]) for label in shared}
     commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
     return {**provenance(), "commit": commits, "seeds": seeds, "figures": figures}
 

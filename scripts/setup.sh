@@ -17,7 +17,7 @@ wanted=$(cat requirements.lock pyproject.toml | sha256sum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 echo "Setting up .venv (a few minutes the first time) …" >&2
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 echo "$wanted" >"$stamp"

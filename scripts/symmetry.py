@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.commands import HELD_OUT_SEED, resolve
 from scripts.jobs import Show, run_jobs
-from scripts.runs import FIRST_SEED, commit, over_seeds, provenance, read_json, write_json
+from scripts.runs import commit, over_seeds, provenance, read_json, write_json
 
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
@@ -264,7 +264,7 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
 
 
 def benchmark_symmetry(
-    what: str, *, quick: bool, seeds: int, world: str | None, device: str, results: Path, work: Path
+    what: str, *, quick: bool, seeds: list[int], world: str | None, device: str, results: Path, work: Path
 ) -> dict[str, Any]:
     """All cells of a benchmark, over the cores; its result file.
 
@@ -274,7 +274,6 @@ def benchmark_symmetry(
     if world is not None and world not in WORLDS[what]:
         raise ValueError(f"the benchmark {what} has no world {world!r}; choose from {list(WORLDS[what])}")
     size = QUICK if quick else FULL
-    numbers = [FIRST_SEED + index for index in range(seeds)]
     chosen = WORLDS[what] if world is None else (world,)
     folder = work / what / size.name
     cells = {
@@ -284,10 +283,10 @@ def benchmark_symmetry(
             for method in METHODS[what]
             if method not in GROUPS or _group(name) in GROUPS[method]
         ]
-        for seed in numbers
+        for seed in seeds
     }
     run_jobs([cell for row in cells.values() for cell in row if not cell.makes.exists()])
-    result = over_seeds([_row(row) for row in cells.values()], numbers)
+    result = over_seeds([_row(row) for row in cells.values()], seeds)
     suffix = "" if world is None else f"_{world.lower()}"
     write_json(results / f"{what.replace('-', '_')}{suffix}.json", result)
     return {label: each["mean"] for label, each in result["figures"].items()}

@@ -23,6 +23,7 @@ class Train(Command):
     which pose, or in which set of poses where things are symmetric, with pictures of orbits, and a map or plans.
     """
 
+    resumes = True
     data: Path | None = None
     """Folder of a dataset that `equiact collect` wrote; collected anew from the world if none is given."""
     world: str = "Soccer"
@@ -113,9 +114,9 @@ class Train(Command):
             encoder.metrics = measure(encoder, kind, held_out, lambda done, total: update(done))
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
-        checkpoint.unlink()
         with bar("A decoder for looking", LookingLearner.updates, "updates") as update:
             used = draw_all(self.out, kind, encoder, transitions, held_out, update)
+        checkpoint.unlink()
         return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
 
     def _transitions(self) -> Transitions:

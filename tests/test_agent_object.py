@@ -267,6 +267,13 @@ def test_scale_is_of_all_stages() -> None:
     assert len({stage.name for stage in whole}) == len(whole)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_every_stage_runs_on_a_gpu() -> None:
+    learner = AgentObjectLearner(AgentObjectEncoder((32, 32, 3), "R2").to("cuda"), soccer(300, 0, 32), scale=0.002)
+    fit(learner, learner.stages(), seed=0)
+    assert all(parameter.is_cuda for parameter in learner.parameters())
+
+
 def soccer(count: int, seed: int, resolution: int) -> Transitions:
     worlds = gym.make_vec("envs:equiact/Soccer-v0", num_envs=16, resolution=(resolution, resolution), device="cpu")
     return collect(worlds, count, seed)

@@ -251,6 +251,7 @@ def test_the_learning_curve_is_kept(trained: tuple[SAC, LearningCurve, list[Any]
 def test_a_saved_policy_acts_alike(trained: tuple[SAC, Any, Any, Any], tmp_path: Path) -> None:
     model = trained[0]
     save_policy(model, tmp_path / "policy")
+    save_policy(model, tmp_path / "policy")  # as a run that was stopped after it does
     act, states = load_policy(tmp_path / "policy"), np.random.default_rng(0).uniform(-1, 1, (20, 4)).astype(np.float32)
     expected = policy_act(model)(states)
     np.testing.assert_array_equal(act(states), expected)

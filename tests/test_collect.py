@@ -167,6 +167,20 @@ def test_vector_environments_of_others(options, lengths):
     assert equal(transitions, collect(make(), transitions=50, seed=0, displacement=moved, group="R2"))
 
 
+class Dial(Dot):
+    """A dot that says that it was turned; of what never happened Gymnasium says zero, which is no turn."""
+
+    def step(self, action):
+        *rest, _ = super().step(action)
+        return *rest, {"turn": np.array([0.0, 1.0])}
+
+
+def test_where_a_world_of_others_was_reset_no_displacement_is_asked_for():
+    worlds = SyncVectorEnv([lambda length=length: Dial(length=length) for length in (2, 5)])
+    transitions = collect(worlds, transitions=30, seed=0, displacement="turn", group="SO2")
+    assert (transitions.displacement == [0, 1]).all()
+
+
 class Named(Dot):
     """A dot that reports its displacement under a key of its own, and declares its group."""
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from agents.evaluation import wilson_interval
 from agents.trigger import Trigger
 from scripts.recover import Recover, add_wilson_intervals, measured
 from scripts.recovery_experiment import Seed, jobs
 from scripts.recovery_methods import ABLATIONS, CLONED, METHODS
 from scripts.recovery_report import write_recovery_report
-from scripts.runs import over_seeds, read_json, write_json
+from scripts.runs import figure, over_seeds, read_json, write_json
 
 ABLATED = next(iter(ABLATIONS))
 
@@ -72,6 +73,16 @@ def test_a_single_seed_has_wilson_intervals(seed: Seed) -> None:
         low, high = figures[label]["interval"]
         assert low <= figures[label]["mean"] <= high and high - low > 0.5, "two pairs say little"
     assert figures["push_receipt_mean"]["interval"] == [figures["push_receipt_mean"]["mean"]] * 2
+
+
+def test_false_interventions_are_of_episodes_that_succeed_unpushed(seed: Seed, monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions = {"clean": (20, None), "pushed": (20, None)}
+    monkeypatch.setattr(Seed, "conditions", lambda self, name, sweep: conditions)
+    monkeypatch.setattr(Seed, "outcomes", lambda self, name: {"clean/success": np.arange(20) < 10})
+    figures = {"recovery: false_interventions": figure([0.2]), "recovery: harmed": figure([0.2])}
+    add_wilson_intervals(figures, seed)
+    assert figures["recovery: false_interventions"]["interval"] == pytest.approx(wilson_interval(2, 10))
+    assert figures["recovery: harmed"]["interval"] == pytest.approx(wilson_interval(4, 20))
 
 
 def test_the_report_shows_it(seed: Seed, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def changed(array, position):
         {"start": np.array([0, 1, 2])},
         {"end": np.array([1, 2, 3])},
         {"displacement": np.nextafter(make().displacement, np.float32(9))},
-        {"group": "R1"},
+        {"group": "SO2"},
         {"truth": {"agent_pose": changed(make().truth["agent_pose"], (4, 1))}},
         {"truth": {"object_pose": make().truth["agent_pose"]}},
         {"touched": np.array([True, True, True])},

@@ -42,12 +42,25 @@ def test_trials_are_paired(started):
     np.testing.assert_array_equal(again.length, clean.length)
 
 
-def test_a_push_is_the_same_whatever_the_policy(started):
+def test_a_push_is_the_same_whatever_the_policy(started, monkeypatch):
     world, initial = started
-    receipts = [run(world, initial, kind(world), PUSH, seed=3).receipt for kind in (Still, Still)]
-    other = run(world, initial, Still(world), PUSH, seed=4).receipt
-    np.testing.assert_array_equal(receipts[0], receipts[1])
-    assert receipts[0].min() > 0.03 and np.abs(other - receipts[0]).max() > 1e-4
+    step, dragged = world.step, []
+
+    def watched(action, worlds=None):
+        dragged[-1].append(np.array(action))
+        return step(action, worlds)
+
+    monkeypatch.setattr(world, "step", watched)
+
+    def drag(kind, seed):
+        dragged.append([])
+        receipt = run(world, initial, kind(world), PUSH, seed=seed).receipt
+        return np.stack(dragged[-1][1:6])[..., : world.group.dim], receipt
+
+    (still, receipt), (expert, _), (other, _) = drag(Still, 3), drag(Expert, 3), drag(Still, 4)
+    np.testing.assert_array_equal(still, expert)
+    np.testing.assert_allclose(np.linalg.norm(still, axis=2), 0.02)
+    assert receipt.min() > 0.03 and np.abs(other - still).max() > 1e-3
 
 
 def test_a_push_that_did_nothing_fails_the_run(started):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.commands import HELD_OUT_SEED
+from scripts.progress import bar
 from scripts.recovery_experiment import Seed
 from scripts.recovery_methods import CLONED, OURS
 
@@ -64,21 +65,21 @@ def play_again(seed: Seed, episodes: Sequence[int]) -> list[list[Take]]:
     world = seed.started(max(episodes) + 1, HELD_OUT_SEED)
     initial = world.save()
     watched, recovery = seed.recovery(OURS, acts=False), seed.recovery(OURS)
-    parts = []
-    for name, policy, push in (
-        ("clean", watched, None),
-        ("pushed", watched, seed.push),
-        ("pushed, with recovery", recovery, seed.push),
-    ):
-        states: list[Float] = []
+    plan = (("clean", watched, None), ("pushed", watched, seed.push), ("pushed, with recovery", recovery, seed.push))
+    parts: list[list[Take]] = []
+    steps = seed.world.episode_steps
+    with bar("Playing again", len(plan) * steps, "steps") as update:
+        for name, policy, push in plan:
+            states: list[Float] = []
 
-        def keep(step: int, states: list[Float] = states) -> None:
-            states.append(world.simulator.save())
+            def keep(step: int, states: list[Float] = states, before: int = len(parts) * steps) -> None:
+                states.append(world.simulator.save())
+                update(before + step)
 
-        trial = run(world, initial, policy, push, seed=seed.seed, on_step=keep)
-        world.restore(initial)
-        every = np.stack([world.simulator.save(), *states])
-        parts.append([_take(name, trial, index, every[:, index]) for index in episodes])
+            trial = run(world, initial, policy, push, seed=seed.seed, on_step=keep)
+            world.restore(initial)
+            every = np.stack([world.simulator.save(), *states])
+            parts.append([_take(name, trial, index, every[:, index]) for index in episodes])
     return [list(takes) for takes in zip(*parts, strict=True)]
 
 
@@ -104,8 +105,14 @@ def drawn(seed: Seed, states: Float, side: int = 64) -> Pixels:
 def write_film(path: Path, seed: Seed, episodes: list[list[Take]], threshold: float) -> None:
     """Write the episodes one after another, their takes side by side; a strip of stills goes beside it as a PNG."""
     shots: list[Pixels] = []
-    for takes in episodes:
-        frames = [drawn(seed, take.states, PANEL) for take in takes]
+    with bar("Drawing the film", sum(map(len, episodes)), "takes") as update:
+        every: list[list[Pixels]] = []
+        for takes in episodes:
+            every.append([])
+            for take in takes:
+                every[-1].append(drawn(seed, take.states, PANEL))
+                update(sum(map(len, every)))
+    for takes, frames in zip(episodes, every, strict=True):
         highest = max(float(take.log_density.max()) for take in takes)
         bounds = (threshold - (highest - threshold), highest + 1.0)
         for step in range(max(len(take.states) for take in takes) + 5):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scripts.commands import HELD_OUT_SEED, Command
 from scripts.jobs import run_jobs
-from scripts.progress import console
+from scripts.progress import bar, console
 from scripts.recovery_experiment import Seed, jobs
 from scripts.recovery_methods import ABLATIONS, CLONED, MAGNITUDES, METHODS, OFFLINE, ONSETS, OURS, cell
 from scripts.runs import FIRST_SEED, commit, figure, over_seeds, read_json, write_json
@@ -64,7 +64,12 @@ class Recover(Command):
             result["commit"] += f", completed at {commit()}"
         if len(seeds) == 1:
             add_wilson_intervals(result["figures"], seeds[0])
-        result["figures"]["recovery_ms_per_step"] = figure([step_milliseconds(seed) for seed in seeds])
+        with bar("Timing a step", len(seeds), "seeds") as update:
+            timed: list[float] = []
+            for seed in seeds:
+                timed.append(step_milliseconds(seed))
+                update(len(timed))
+        result["figures"]["recovery_ms_per_step"] = figure(timed)
         from scripts.recovery_report import write_recovery_report
 
         folder = self.out / self.task

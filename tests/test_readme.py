@@ -32,14 +32,20 @@ def result(**figures: float) -> dict[str, object]:
         label.replace("__", ": "): {"mean": value, "interval": [value - 0.1, value + 0.1], "seeds": [value, value]}
         for label, value in figures.items()
     }
-    return {"figures": each, "command": "c", "commit": "abc", "machine": {"cores": 2, "processor": "p"}}
+    return {
+        "figures": each,
+        "command": "c",
+        "commit": "abc",
+        "seeds": [0, 1],
+        "machine": {"cores": 2, "processor": "p"},
+    }
 
 
 def test_a_table_shows_every_figure(tmp_path: Path) -> None:
     write_json(tmp_path / "errors.json", result(error=0.5))
     table = fill("<!-- table: errors -->\n<!-- end -->", tmp_path)
     assert "| error | 0.5 | 0.4 – 0.6 | 0.5, 0.5 |" in table
-    assert "commit abc" in table
+    assert "2 seeds, " in table and "commit abc" in table
 
 
 def test_a_table_compares_rows_by_columns(tmp_path: Path) -> None:

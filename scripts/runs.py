@@ -69,7 +69,7 @@ def over_seeds(rows: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
     """A result file's content: what all seeds' rows measured, at which commit, as figures over them."""
     shared = [label for label in rows[0]["figures"] if all(label in row["figures"] for row in rows)]
     figures = {label: figure([row["figures"][label] for row in rows]) for label in shared}
-    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
+    commits = ", ".join(sorted({each for row in rows for each in row["commit"].split(", ")}))
     return {**provenance(), "commit": commits, "seeds": seeds, "figures": figures}
 
 

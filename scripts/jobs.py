@@ -9,7 +9,6 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scripts.progress import bars, console
@@ -101,10 +100,12 @@ def _work(index: int, cores: set[int], waiting: Any, messages: Any) -> None:
         os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # for what runs to be saved
-    with suppress(KeyboardInterrupt):  # so was who started it, and says so
+    try:
         while (job := waiting.get()) is not None:
             torch.manual_seed(0)  # what a job draws does not depend on those before it
             _do(job, lambda *said: messages.put((index, *said)))
+    except KeyboardInterrupt:  # so was who started it, who says so, and does not listen any more
+        messages.cancel_join_thread()
 
 
 def _do(job: Job, say: Callable[[str, tuple[int, int | None, str, str] | None, str | None], None]) -> None:

@@ -91,8 +91,6 @@ class Train(Command):
             kind.require_free()
         require_suiting(OURS[name], kind.group.name)
         transitions = self._transitions()
-        if transitions.group != kind.group.name:
-            raise ValueError(f"{self.data} is of the group {transitions.group}, {self.world} of {kind.group.name}")
         torch.manual_seed(self.seed)
         backbone, device = self.backbone or "strided", resolve(self.device)
         learner = make_learner(OURS[name], self.world, transitions, backbone, device)
@@ -120,8 +118,17 @@ class Train(Command):
         return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
 
     def _transitions(self) -> Transitions:
+        """Those of the dataset, or of the world.
+
+        Raises:
+            ValueError: the dataset is of another group than the world, in which the encoder is to be measured.
+        """
+        from envs import world_class
         from envs.dataset import load_transitions
 
         if self.data is None:
             return collect_transitions(self.world, self.transitions, self.seed, self.device)
-        return load_transitions(self.data)
+        transitions, group = load_transitions(self.data), world_class(self.world).group.name
+        if transitions.group != group:
+            raise ValueError(f"{self.data} is of the group {transitions.group}, {self.world} of {group}")
+        return transitions

@@ -82,9 +82,9 @@ class Benchmark(Command):
         if not path.exists():
             write_json(path, {"commit": commit(), "settings": settings, "figures": measure(seed)})
         row: dict[str, Any] = read_json(path)
-        if row["settings"] != settings:
+        if row.get("settings") != settings:
             raise ValueError(
-                f"{path} was measured with {row['settings']}, now {settings} is asked for; "
+                f"{path} was measured with {row.get('settings', 'unknown settings')}, now {settings} is asked for; "
                 "choose another --work or remove it"
             )
         return row

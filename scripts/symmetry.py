@@ -106,18 +106,23 @@ class Cell:
 
     @property
     def kept(self) -> Path:
-        """Folder of the encoder: where it is there, it is not trained again."""
+        """Folder of the encoder."""
         return self.folder / self.name
+
+    @property
+    def _training(self) -> Path:
+        """How it was trained, the last that is written: where it is there, nothing is trained again."""
+        return self.kept / "training.json"
 
     def run(self, show: Show) -> None:
         from representations.acted import ActedEncoder
 
-        if not self.kept.exists():
+        if not self._training.exists():
             self.train(show)
         encoder = ActedEncoder.load(self.kept, resolve(self.device))
         held_out = self.collect(self.size.held_out, self.seed + HELD_OUT_SEED, show)
         figures = measure(encoder, self.kind, held_out, lambda done, total: show(done, total, "measures"))
-        trained, measured = read_json(self.kept / "training.json")["commit"], commit()
+        trained, measured = read_json(self._training)["commit"], commit()
         write_json(
             self.makes,
             {"commit": trained if trained == measured else f"{trained} (measured at {measured})", "figures": figures},
@@ -154,7 +159,7 @@ class Cell:
             learner, learner.stages(), seed=self.seed, data=data.fingerprint, checkpoint=checkpoint, progress=progress
         )
         learner.encoder.save(self.kept)
-        write_json(self.kept / "training.json", {**vars(report), **provenance()})
+        write_json(self._training, {**vars(report), **provenance()})
         checkpoint.unlink()
 
 
@@ -192,13 +197,18 @@ def make_learner(
     return DynamicsLearner(baseline.to(device), data, scale)
 
 
+def suits(method: str, group: str) -> bool:
+    """Whether a method is for a group."""
+    return method not in GROUPS or group in GROUPS[method]
+
+
 def require_suiting(method: str, group: str) -> None:
     """Check that a method is for a group.
 
     Raises:
         ValueError: it is not.
     """
-    if group not in GROUPS.get(method, (group,)):
+    if not suits(method, group):
         raise ValueError(f"{method} cannot learn {group}, only {', '.join(GROUPS[method])}; choose another --encoder")
 
 
@@ -271,6 +281,8 @@ def benchmark_symmetry(
     Raises:
         ValueError: the benchmark has no such world.
     """
+    from envs import world_class
+
     if world is not None and world not in WORLDS[what]:
         raise ValueError(f"the benchmark {what} has no world {world!r}; choose from {list(WORLDS[what])}")
     size = QUICK if quick else FULL
@@ -281,7 +293,7 @@ def benchmark_symmetry(
             Cell(name, method, seed, size, device, folder)
             for name in chosen
             for method in METHODS[what]
-            if method not in GROUPS or _group(name) in GROUPS[method]
+            if suits(method, world_class(name).group.name)
         ]
         for seed in seeds
     }
@@ -290,12 +302,6 @@ def benchmark_symmetry(
     suffix = "" if world is None else f"_{world.lower()}"
     write_json(results / f"{what.replace('-', '_')}{suffix}.json", result)
     return {label: each["mean"] for label, each in result["figures"].items()}
-
-
-def _group(world: str) -> str:
-    from envs import world_class
-
-    return world_class(world).group.name
 
 
 def _row(cells: list[Cell]) -> dict[str, Any]:

@@ -32,6 +32,11 @@ class Located:
     heading: Floats
     place: NDArray[np.int64]
 
+    @property
+    def robot(self) -> Floats:
+        """Positions and headings as elements of SE2, ``(n, 4)``."""
+        return np.concatenate([self.position, self.heading], 1)
+
 
 class Map:
     """Places known from frames; finds where other frames were seen from.

@@ -38,7 +38,7 @@ SAC_OPTIONS: dict[str, Any] = {
 NET_ARCH = [128, 128]
 WORLDS_AT_A_TIME = 8
 EVALUATION_SEED = 1_000_000
-"""Initial states of evaluation episodes; apart from those of training, whose seeds are below 900."""
+"""Initial states of evaluation episodes; apart from those of training with any seed below 900."""
 EVALUATE_EVERY = 2000
 """Steps between two points of the learning curve."""
 POLICY_CARD, POLICY_WEIGHTS = "policy.json", "policy.safetensors"
@@ -104,7 +104,12 @@ def policy_act(policy: Any) -> Act:
 
 
 def save_policy(model: SAC, folder: Path) -> None:
-    """Write a soft actor-critic policy as a folder of safetensors and JSON: unlike SB3's own, without pickle."""
+    """Write a soft actor-critic policy as a folder of safetensors and JSON: unlike SB3's own, without pickle.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+        TypeError: the policy's actions are no Box.
+    """
     weights = save_tensors({name: value.contiguous() for name, value in model.policy.state_dict().items()})
     space = model.action_space
     if not isinstance(space, gym.spaces.Box):

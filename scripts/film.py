@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,28 +105,27 @@ def drawn(seed: Seed, states: Float, side: int = 64) -> Pixels:
 def write_film(path: Path, seed: Seed, episodes: list[list[Take]], threshold: float) -> None:
     """Write the episodes one after another, their takes side by side; a strip of stills goes beside it as a PNG."""
     shots: list[Pixels] = []
-    with bar("Drawing the film", sum(map(len, episodes)), "takes") as update:
-        every: list[list[Pixels]] = []
-        for takes in episodes:
-            every.append([])
-            for take in takes:
-                every[-1].append(drawn(seed, take.states, PANEL))
-                update(sum(map(len, every)))
-    for takes, frames in zip(episodes, every, strict=True):
-        highest = max(float(take.log_density.max()) for take in takes)
-        bounds = (threshold - (highest - threshold), highest + 1.0)
-        for step in range(max(len(take.states) for take in takes) + 5):
-            panels = [
-                _panel(take, each, step, seed, threshold, bounds) for take, each in zip(takes, frames, strict=True)
-            ]
-            gap = np.full((len(panels[0]), GAP, 3), PAPER, np.uint8)
-            shots.append(np.concatenate([part for panel in panels for part in (gap, panel)][1:], 1))
+    with bar("Drawing the film", len(episodes), "episodes") as update:
+        for done, takes in enumerate(episodes, 1):
+            shots += _side_by_side(takes, seed, threshold)
+            update(done)
     beside = path.with_name(f".{path.name}")
     imageio.imwrite(beside, np.stack(shots), extension=".mp4", fps=12, codec="libx264", macro_block_size=1)
     os.replace(beside, path)
     steps = len(shots) // len(episodes)
     stills = [shots[int(share * steps)] for share in (0.02, 0.3, 0.55)]
     imageio.imwrite(path.with_suffix(".png"), np.concatenate(stills))
+
+
+def _side_by_side(takes: list[Take], seed: Seed, threshold: float) -> Iterator[Pixels]:
+    """The takes of an episode, and their last frames for a moment."""
+    frames = [drawn(seed, take.states, PANEL) for take in takes]
+    highest = max(float(take.log_density.max()) for take in takes)
+    bounds = (threshold - (highest - threshold), highest + 1.0)
+    for step in range(max(len(take.states) for take in takes) + 5):
+        panels = [_panel(take, each, step, seed, threshold, bounds) for take, each in zip(takes, frames, strict=True)]
+        gap = np.full((len(panels[0]), GAP, 3), PAPER, np.uint8)
+        yield np.concatenate([part for panel in panels for part in (gap, panel)][1:], 1)
 
 
 def _panel(take: Take, frames: Pixels, step: int, seed: Seed, threshold: float, bounds: tuple[float, float]) -> Pixels:

@@ -90,8 +90,8 @@ def map_of_places(
     """Places at encoded poses, coloured by encoded class, over a held-out walk; the map is laid onto the true one."""
     from agents.mapping import Map
 
-    known, seen = data.frames[:4000], slice(0, 4000)
-    made = Map(encoder, known, len(kind.orbits))
+    seen = slice(4000)
+    made = Map(encoder, data.frames[seen], len(kind.orbits))
     orbit, true = data.truth["orbit"][seen, 0].astype(int), data.truth["agent_pose"][seen]
     called = {place: int(np.bincount(orbit[made.seen.place == place]).argmax()) for place in np.unique(made.seen.place)}
     laid = {place: _onto(encoder, made.seen, true, made.seen.place == place) for place in called}
@@ -99,7 +99,7 @@ def map_of_places(
     def robots(located: Located) -> Any:
         """Positions in metres, each laid as the map of the place is that the robot was found in."""
         factor = np.stack([laid[place] for place in located.place])
-        return encoder.acting.compose(factor, np.concatenate([located.position, located.heading], 1))[:, :2]
+        return encoder.acting.compose(factor, located.robot)[:, :2]
 
     frames = min(2000, len(held_out.frames))
     where = held_out.truth["orbit"][:frames, 0].astype(int)
@@ -132,9 +132,8 @@ def _onto(encoder: PosedEncoder, located: Located, true: Any, rows: Any) -> Any:
     """The motion ``(dim,)`` that lays where robots were found onto where they were, of the given rows."""
     from representations.equivariance import free_factor
 
-    found = np.concatenate([located.position, located.heading], 1)[rows]
     group = encoder.acting
-    return free_factor(group, group.inverse(found)[:, None], true[rows], group.identity()[None])
+    return free_factor(group, group.inverse(located.robot[rows])[:, None], true[rows], group.identity()[None])
 
 
 def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int = 60) -> dict[str, float]:

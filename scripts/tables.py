@@ -31,11 +31,10 @@ class Tables(Command):
         new = fill(old, self.results)
         if self.check and new != old:
             raise ValueError(f"{self.readme} is not what {self.results} says; run `equiact tables`")
-        if new == old:
-            return {"tables": len(MARK.findall(new))}
-        beside = self.readme.with_name(self.readme.name + ".part")
-        beside.write_text(new)
-        os.replace(beside, self.readme)
+        if new != old:
+            beside = self.readme.with_name(self.readme.name + ".part")
+            beside.write_text(new)
+            os.replace(beside, self.readme)
         return {"tables": len(MARK.findall(new))}
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+import cv2
 import mujoco
 import mujoco.batch
 import mujoco_warp
@@ -72,6 +73,8 @@ class Simulator:
         num_worlds: how many copies.
         camera: name of the camera that draws.
         resolution: height and width of a frame in pixels.
+        samples: rays along each side of a pixel, which is their mean; with one, edges are jagged and what moves by less
+            than a pixel may look the same.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Attributes:
@@ -96,19 +99,24 @@ class Simulator:
         *,
         camera: str,
         resolution: tuple[int, int] = (64, 64),
+        samples: int = 1,
         device: str = "auto",
     ) -> None:
         if num_worlds < 1:
             raise ValueError(f"num_worlds must be at least 1, got {num_worlds}")
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
         if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera) < 0:
             names = [model.camera(i).name for i in range(model.ncam)]
             raise ValueError(f"the scene has no camera {camera!r}; it has {names}")
         self.model = model
         self.num_worlds = num_worlds
         self.resolution = resolution
+        self.samples = samples
         self.device = resolve_device(device)
         make = _WarpScenes if self.device == "cuda" else _CpuScenes
-        self._scenes: _Scenes = make(model, num_worlds, camera, resolution)
+        height, width = resolution
+        self._scenes: _Scenes = make(model, num_worlds, camera, (samples * height, samples * width))
         self.state = self._scenes.state
         self.colours = self._scenes.colours
         self.forward()
@@ -150,7 +158,8 @@ class Simulator:
 
     def render(self, worlds: Worlds | None = None) -> Pixels:
         """Frames of all worlds, or of those with the given ids: ``(n, height, width, 3)`` uint8, RGB."""
-        return self._scenes.render(worlds)
+        frames = self._scenes.render(worlds)
+        return frames if self.samples == 1 else _averaged(frames, self.resolution)
 
 
 @functools.lru_cache(maxsize=256)
@@ -335,3 +344,11 @@ def _render_context(model: mujoco.MjModel, num_worlds: int, camera: str, resolut
 def _unpack(packed: NDArray[np.uint32], resolution: tuple[int, int]) -> Pixels:
     """Split the tracer's 0xAARRGGBB words into RGB bytes (the words lie in memory as B, G, R, A)."""
     return packed.view(np.uint8).reshape(len(packed), *resolution, 4)[..., 2::-1]
+
+
+def _averaged(frames: Pixels, resolution: tuple[int, int]) -> Pixels:
+    """Frames ``(n, height, width, 3)`` of so many pixels, each the mean of the rays that fall into it."""
+    averaged = np.empty((len(frames), *resolution, 3), np.uint8)
+    for frame, into in zip(frames, averaged, strict=True):
+        cv2.resize(frame, resolution[::-1], into, interpolation=cv2.INTER_AREA)
+    return averaged

@@ -59,6 +59,8 @@ class World(ABC):
     camera: ClassVar[str]
     """Name of the camera that draws."""
     group: ClassVar[Group]
+    samples: ClassVar[int] = 1
+    """Rays along each side of a pixel."""
     commands: ClassVar[int] = 0
     """Coordinates of an action behind the displacement, each in [-1, 1]; they are no part of the group."""
     episode_steps: ClassVar[int] = 40
@@ -72,7 +74,9 @@ class World(ABC):
         max_episode_steps: int | None = None,
         device: str = "auto",
     ) -> None:
-        self.simulator = Simulator(self.model(), num_worlds, camera=self.camera, resolution=resolution, device=device)
+        self.simulator = Simulator(
+            self.model(), num_worlds, camera=self.camera, resolution=resolution, samples=self.samples, device=device
+        )
         self.num_worlds = num_worlds
         self.max_episode_steps = self.episode_steps if max_episode_steps is None else max_episode_steps
         self._initial = self.simulator.save()

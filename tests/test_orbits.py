@@ -107,6 +107,12 @@ def test_what_is_seen_depends_on_class_and_pose_alone(name):
     np.testing.assert_array_equal(world.look(orbit, pose), frames)
 
 
+def test_edges_are_drawn_smooth():
+    """Where white ends on black there is grey, which tells of motions by less than a pixel."""
+    frames = make("Arrows", 5).render()
+    assert {0, 255} < set(np.unique(frames).tolist())
+
+
 @all_worlds
 def test_classes_look_different_in_the_same_pose(name):
     kind = world_class(name)

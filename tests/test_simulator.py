@@ -33,9 +33,37 @@ def start(simulator, seed=0):
     simulator.forward()
 
 
+def make_started(model):
+    simulator = make(model, 3)
+    start(simulator)
+    return simulator
+
+
 def assert_identical(simulator, state, pixels):
     np.testing.assert_array_equal(simulator.state, state)
     np.testing.assert_array_equal(simulator.render(), pixels)
+
+
+def test_pixels_are_means_of_rays(model):
+    """Drawn with two rays a side, a pixel is the mean of the four of twice the resolution; and of some worlds alone."""
+    height, width = RESOLUTION
+    smooth, fine = (
+        Simulator(model, 3, camera="third_person", resolution=resolution, samples=samples, device="cpu")
+        for resolution, samples in ((RESOLUTION, 2), ((2 * height, 2 * width), 1))
+    )
+    for simulator in (smooth, fine):
+        start(simulator)
+    mean = fine.render().reshape(3, height, 2, width, 2, 3).mean((2, 4))
+    assert smooth.render().shape == (3, height, width, 3)
+    assert np.abs(smooth.render() - mean).max() <= 0.5
+    np.testing.assert_array_equal(smooth.render(np.array([2])), smooth.render()[2:])
+    assert (smooth.render() != make_started(model).render()).any()
+    assert smooth.render(np.array([], int)).shape == (0, height, width, 3)
+
+
+def test_no_rays_at_all_are_refused(model):
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        Simulator(model, 1, camera="third_person", samples=0, device="cpu")
 
 
 def test_less_than_one_step_is_refused(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ METHODS = {
     ),
     "stabilizers": (OURS["harmonics"], OURS["stabilizers"], "one pose", "neural renderer"),
 }
+DATA = "data"
+"""Folder of what the cells of a seed learn from."""
 ELEMENTS = defaultdict(lambda: 10, {"DoubleArrows": 20, "Solids": 80})
 """Size of the set of poses: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
@@ -72,6 +75,43 @@ class Size:
 QUICK = Size(20_000, 8_000, "strided", 2_000)
 FULL = Size(100_000, 10_000, "resnet18", 120_000)
 """The papers' network and about their number of images seen; for a GPU."""
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Random actions in a world: collected once, for all methods, and kept until all have learned from it."""
+
+    world: str
+    count: int
+    seed: int
+    device: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        return f"{self.world}, {self.count:,} transitions, seed {self.seed}"
+
+    @property
+    def makes(self) -> Path:
+        return self.folder / f"{self.world}-{self.count}-{self.seed}"
+
+    def run(self, show: Show) -> None:
+        import gymnasium as gym
+
+        from envs.collect import collect
+        from envs.dataset import save_transitions
+
+        worlds = gym.make_vec(f"envs:equiact/{self.world}-v0", num_envs=64, device=self.device)
+        made = collect(worlds, self.count, self.seed, progress=lambda done: show(done, self.count, "transitions"))
+        save_transitions(made, self.makes)
+
+    def load(self, show: Show) -> Transitions:
+        """The transitions, collected now if they were not before."""
+        from envs.dataset import load_transitions
+
+        if not self.makes.exists():
+            self.run(show)
+        return load_transitions(self.makes)
 
 
 @dataclass(frozen=True)
@@ -114,28 +154,35 @@ class Cell:
         """How it was trained, the last that is written: where it is there, nothing is trained again."""
         return self.kept / "training.json"
 
+    @property
+    def experience(self) -> Experience:
+        """What it learns from."""
+        return Experience(self.world, self.size.transitions, self.seed, self.device, self.folder / DATA)
+
+    @property
+    def held_out(self) -> Experience:
+        """What it is measured on."""
+        seed = self.seed + HELD_OUT_SEED
+        return Experience(self.world, self.size.held_out, seed, self.device, self.folder / DATA)
+
+    @property
+    def needs(self) -> list[Experience]:
+        """What has to be collected for it."""
+        return [self.held_out] if self._training.exists() else [self.experience, self.held_out]
+
     def run(self, show: Show) -> None:
         from representations.acted import ActedEncoder
 
         if not self._training.exists():
             self.train(show)
         encoder = ActedEncoder.load(self.kept, resolve(self.device))
-        held_out = self.collect(self.size.held_out, self.seed + HELD_OUT_SEED, show)
+        held_out = self.held_out.load(show)
         figures = measure(encoder, self.kind, held_out, lambda done, total: show(done, total, "measures"))
         trained, measured = read_json(self._training)["commit"], commit()
         write_json(
             self.makes,
             {"commit": trained if trained == measured else f"{trained} (measured at {measured})", "figures": figures},
         )
-
-    def collect(self, count: int, seed: int, show: Show) -> Transitions:
-        """Random actions in the world."""
-        import gymnasium as gym
-
-        from envs.collect import collect
-
-        worlds = gym.make_vec(f"envs:equiact/{self.world}-v0", num_envs=64, device=self.device)
-        return collect(worlds, count, seed, progress=lambda done: show(done, count, "transitions"))
 
     def train(self, show: Show) -> None:
         """Train the method's encoder and keep it; goes on where it was stopped."""
@@ -144,7 +191,7 @@ class Cell:
         from representations.acted import PairLearner
         from representations.training import fit
 
-        data = self.collect(self.size.transitions, self.seed, show)
+        data = self.experience.load(show)
         torch.manual_seed(self.seed)
         device = resolve(self.device)
         learner = make_learner(
@@ -297,11 +344,22 @@ def benchmark_symmetry(
         ]
         for seed in seeds
     }
-    run_jobs([cell for row in cells.values() for cell in row if not cell.makes.exists()])
+    for row in cells.values():
+        _run(row, folder / DATA)
     result = over_seeds([_row(row) for row in cells.values()], seeds)
     suffix = "" if world is None else f"_{world.lower()}"
     write_json(results / f"{what.replace('-', '_')}{suffix}.json", result)
     return {label: each["mean"] for label, each in result["figures"].items()}
+
+
+def _run(row: list[Cell], data: Path) -> None:
+    """Make the cells of a seed that are not there: what they learn from first, which is then removed."""
+    missing = [cell for cell in row if not cell.makes.exists()]
+    needed = dict.fromkeys(each for cell in missing for each in cell.needs)
+    run_jobs([each for each in needed if not each.makes.exists()])
+    run_jobs(missing)
+    if data.exists():
+        shutil.rmtree(data)
 
 
 def _row(cells: list[Cell]) -> dict[str, Any]:

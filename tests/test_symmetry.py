@@ -19,7 +19,7 @@ from representations.stabilizers import StabilizerEncoder
 from scripts.benchmark import Benchmark
 from scripts.cli import main
 from scripts.runs import read_json, write_json
-from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Size, measure
+from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Experience, Size, measure
 from scripts.symmetry_pictures import most_different
 from scripts.tables import compared
 
@@ -149,7 +149,7 @@ def interrupt(*arguments: Any) -> None:
 
 
 def test_data_of_another_group_are_not_measured_on(tmp_path: Path) -> None:
-    other = Cell("Arrows", "harmonics", 0, TINY, "cpu", tmp_path).collect(40, 0, lambda *args, **options: None)
+    other = Experience("Arrows", 40, 0, "cpu", tmp_path).load(lambda *args, **options: None)
     with pytest.raises(ValueError, match="the encoder is for the group SO3, the transitions have SO2"):
         measure(ClassPoseEncoder((64, 64, 3), "SO3", "strided"), world_class("Chairs"), other)  # type: ignore[arg-type]
 
@@ -181,11 +181,21 @@ def test_harmonics_find_the_rotations_of_solids(tmp_path: Path) -> None:
 
 def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.symmetry.QUICK", TINY)
-    monkeypatch.setattr("scripts.symmetry.run_jobs", lambda jobs: [job.run(lambda *a, **o: None) for job in jobs])
+    done = []
+
+    def run_jobs(jobs: list[Any]) -> None:
+        for job in jobs:
+            job.run(lambda *arguments, **options: None)
+            done.append(type(job).__name__)
+
+    monkeypatch.setattr("scripts.symmetry.run_jobs", run_jobs)
     bench = Benchmark(
         what="stabilizers", world="Arrows", quick=True, device="cpu", results=tmp_path, work=tmp_path / "work"
     )
     figures = bench.run()
+    assert done == ["Experience"] * 2 + ["Cell"] * 4, "what they learn from and what they are measured on, once for all"
+    assert not list((tmp_path / "work").glob("**/data"))
+    assert bench.run() == figures and len(done) == 6, "what is there is not made again"
     result = read_json(tmp_path / "stabilizers_arrows.json")
     assert figures["Arrows, set of poses: hit_rate_1"] == result["figures"]["Arrows, set of poses: hit_rate_1"]["mean"]
     rows = compared(result["figures"], ["hit_rate_1", "hit_rate_20", "order_right_objects"])

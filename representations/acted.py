@@ -23,9 +23,11 @@ Learned = TypeVar("Learned", bound=Encoder)
 
 BATCH = 32
 """Pairs in one update."""
-HORIZON = 20
-"""Longest span that is learned from, in steps."""
-LEARNING_RATE = 1e-3
+HORIZON = 100
+"""Longest span that is learned from, in steps; shorter where an episode is."""
+CLASS_WEIGHT = 0.3
+"""What a class weighs against a pose when latents are compared. Classes of one orbit keep some spread, since the
+contrastive loss repels them too; at weight 1 it would decide between poses that are near each other."""
 SAME_CLASS = 0.8
 """Cosine of classes from which on they are the same."""
 
@@ -69,6 +71,14 @@ class PosedEncoder(ActedEncoder):
     def classes(self, features: Tensor) -> Tensor:
         """Classes ``(B, class_dim)``, of length 1, from what the trunk has seen."""
         return functional.normalize(self.class_head(features), dim=1)
+
+    def gap(self, a: Latents, b: Latents) -> Tensor:
+        """How far poses are from each other, plus `CLASS_WEIGHT` times one minus the classes' cosine."""
+        return self.pose_gap(a, b) + CLASS_WEIGHT * (1 - a["class"] @ b["class"].T)
+
+    @abstractmethod
+    def pose_gap(self, a: Latents, b: Latents) -> Tensor:
+        """How far the pose of each of ``A`` latents is from that of each of ``B``, squared, ``(A, B)``."""
 
     @abstractmethod
     def poses(self, latents: Mapping[str, Any]) -> Any:
@@ -118,7 +128,7 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
     def stages(self) -> list[Stage]:
         """What to minimise: `loss`, over all parameters that are not frozen."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [Stage("pairs", self.steps, self.loss, trained, BATCH, LEARNING_RATE)]
+        return [Stage("pairs", self.steps, self.loss, trained, BATCH)]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images, first all ``x`` and then all ``y``, ``(2 BATCH, C, H, W)``, and displacements ``(BATCH, dim)``."""

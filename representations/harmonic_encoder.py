@@ -80,9 +80,8 @@ class HarmonicEncoder(PosedEncoder):
         """``g·(e, f) = (e, D(g) f)``."""
         return {**latents, "harmonics": self.basis.act(displacement, latents["harmonics"])}
 
-    def gap(self, a: Latents, b: Latents) -> Tensor:
-        """Squared distance of the harmonics, plus one minus the classes' cosine."""
-        return pairwise_squared(a["harmonics"], b["harmonics"]) + 1 - a["class"] @ b["class"].T
+    def pose_gap(self, a: Latents, b: Latents) -> Tensor:
+        return pairwise_squared(a["harmonics"], b["harmonics"])
 
     def poses(self, latents: Mapping[str, Any]) -> Any:
         """Sets of poses, relative to the first of the batch with the same class: what its pose is called is free."""

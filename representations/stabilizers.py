@@ -16,8 +16,8 @@ Deviations from the paper, and why
   the network knows where, and which way they then turn round as the image does is hard to unlearn: of the poses in
   SO(3) a quarter was hit after 2,000 updates, with relaxed columns nine tenths. Below a weight of 1, columns of what
   the network does not know yet shrink to nothing, from where they grow the right way.
-* **Pairs are spans of one to twenty steps** (`representations.acted.PairLearner`), and **classes are normalised over
-  the batch** before their length is: of the states that tell nothing, one class for all is the nearest.
+* **Pairs are spans of walks**, of any number of steps (`representations.acted.PairLearner`), and **classes are
+  normalised over the batch** before their length is: of the states that tell nothing, one class for all is the nearest.
 * **τ is 0.4**, not 1 (0.8 in class–pose): where there are many classes and they are hard to tell apart, at 1 they are
   noise for long, which hides what is nearest.
 * **λ is annealed**, from twenty times its value. While the encoder does not see the pose yet, the set that errs least
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from envs.groups import Group
 from envs.transitions import Transitions
-from representations.acted import BATCH, LEARNING_RATE, Latents, PairLearner, PosedEncoder
+from representations.acted import BATCH, Latents, PairLearner, PosedEncoder
 from representations.training import Stage
 
 ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
@@ -98,12 +98,12 @@ class StabilizerEncoder(PosedEncoder):
         """``g·(e, {h_i}) = (e, {g·h_i})``."""
         return {**latents, "poses": self.acting.compose(displacement[:, None], latents["poses"])}
 
-    def gap(self, a: Latents, b: Latents) -> Tensor:
-        """Mean squared distance of the poses of ``b`` to the nearest of ``a``, plus one minus the classes' cosine."""
+    def pose_gap(self, a: Latents, b: Latents) -> Tensor:
+        """Mean squared distance of the poses of ``b`` to the nearest of ``a``."""
         x, y = self.poses(a), self.poses(b)
         between = pairwise(self.acting, y.flatten(0, 1), x.flatten(0, 1))
         nearest = between.reshape(*y.shape[:2], *x.shape[:2]).amin(3).mean(1)
-        return nearest.T + 1 - a["class"] @ b["class"].T
+        return nearest.T
 
 
 class StabilizerLearner(PairLearner[StabilizerEncoder]):
@@ -139,7 +139,7 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
             return self.loss(generator, factor)
 
         parameters = list(self.encoder.parameters())
-        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, BATCH, LEARNING_RATE)
+        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, BATCH)
 
     def loss(self, generator: torch.Generator, factor: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Poses that follow the action, sets that gather, and classes that stay and differ from others'.

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import BATCH, LEARNING_RATE, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
+from representations.acted import BATCH, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
 from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
@@ -184,8 +184,8 @@ class AutoencoderDynamicsLearner(PairLearner[AutoencoderDynamics]):
         foretold = list(self.encoder.transition.parameters())
         later = max(1, self.steps // 2)
         return [
-            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, BATCH, LEARNING_RATE),
-            Stage("transition", later, self.loss, foretold, BATCH, LEARNING_RATE),
+            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, BATCH),
+            Stage("transition", later, self.loss, foretold, BATCH),
         ]
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -137,7 +137,7 @@ def test_a_cell_stopped_while_it_measures_is_not_trained_again(tmp_path: Path, m
     assert not cell.makes.exists()
     seen = []
     cell.run(lambda done, total, unit="", note="": seen.append((done, total, unit)))
-    assert {unit for *_, unit in seen} == {"transitions", "measures"} and seen[-1] == (4, 4, "measures")
+    assert {unit for *_, unit in seen} == {"measures"} and seen[-1] == (4, 4, "measures")
     assert read_json(cell.makes)["commit"] == read_json(cell.kept / "training.json")["commit"]
     write_json(cell.kept / "training.json", {"commit": "an older one"})
     cell.run(lambda *args, **options: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,8 +38,8 @@ METHODS = {
 }
 DATA = "data"
 """Folder of what the cells of a seed learn from."""
-ELEMENTS = defaultdict(lambda: 10, {"DoubleArrows": 20, "Solids": 80})
-"""Size of the set of poses: more than the order of every stabilizer of the world."""
+ELEMENTS = {"DoubleArrows": 20, "Solids": 80}
+"""Size of the set of poses where it is not 10: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
 """λ where it is not 1, as in the paper."""
 GROUPS = {
@@ -228,7 +227,7 @@ def make_learner(
 
     height, width, channels = data.frames.shape[1:]
     given = ((height, width, channels), data.group, backbone)
-    elements = ELEMENTS[world]
+    elements = ELEMENTS.get(world, 10)
     if method == OURS["harmonics"]:
         return HarmonicLearner(HarmonicEncoder(*given, elements=elements).to(device), data, scale)
     if method == OURS["stabilizers"]:

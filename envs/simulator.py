@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-import cv2
 import mujoco
 import mujoco.batch
 import mujoco_warp
@@ -112,11 +111,9 @@ class Simulator:
         self.model = model
         self.num_worlds = num_worlds
         self.resolution = resolution
-        self.samples = samples
         self.device = resolve_device(device)
         make = _WarpScenes if self.device == "cuda" else _CpuScenes
-        height, width = resolution
-        self._scenes: _Scenes = make(model, num_worlds, camera, (samples * height, samples * width))
+        self._scenes: _Scenes = make(model, num_worlds, camera, resolution, samples)
         self.state = self._scenes.state
         self.colours = self._scenes.colours
         self.forward()
@@ -158,8 +155,7 @@ class Simulator:
 
     def render(self, worlds: Worlds | None = None) -> Pixels:
         """Frames of all worlds, or of those with the given ids: ``(n, height, width, 3)`` uint8, RGB."""
-        frames = self._scenes.render(worlds)
-        return frames if self.samples == 1 else _averaged(frames, self.resolution)
+        return self._scenes.render(worlds)
 
 
 @functools.lru_cache(maxsize=256)
@@ -189,7 +185,9 @@ class _Scenes(Protocol):
 class _CpuScenes:
     """Physics on ``mujoco.batch``; a ray tracer per core, each drawing its share of the worlds."""
 
-    def __init__(self, model: mujoco.MjModel, num_worlds: int, camera: str, resolution: tuple[int, int]) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, num_worlds: int, camera: str, resolution: tuple[int, int], samples: int
+    ) -> None:
         threads = min(available_cores(), num_worlds)
         self._batch = mujoco.batch.Batch(model, num_worlds, threads)
         self._poses = {name: self._batch.bind(name) for name in _POSE_FIELDS}
@@ -197,7 +195,7 @@ class _CpuScenes:
         self.colours = np.tile(model.geom_rgba, (num_worlds, 1, 1))
         capacity = -(-num_worlds // threads)
         with _on("cpu"):
-            self._tracers = [_RayTracer(model, capacity, camera, resolution) for _ in range(threads)]
+            self._tracers = [_RayTracer(model, capacity, camera, resolution, samples) for _ in range(threads)]
             # A tracer builds its kernel when it first draws, and kernels built on several threads at once come out
             # wrong: with geoms missing, or not at all (SystemError, cpython#106905). So each draws once, here, in turn.
             for tracer in self._tracers:
@@ -230,11 +228,13 @@ class _CpuScenes:
 class _RayTracer:
     """Draws up to ``capacity`` scenes, given poses of geoms, cameras and lights, and colours, on one CPU thread."""
 
-    def __init__(self, model: mujoco.MjModel, capacity: int, camera: str, resolution: tuple[int, int]) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, capacity: int, camera: str, resolution: tuple[int, int], samples: int
+    ) -> None:
         self.resolution = resolution
         self._model = mujoco_warp.put_model(model)
         self._data = mujoco_warp.make_data(model, nworld=capacity)
-        self._context = _render_context(model, capacity, camera, resolution)
+        self._context = _render_context(model, capacity, camera, resolution, samples)
         self._slots = {name: getattr(self._data, name).numpy() for name in _POSE_FIELDS}
         self._model.geom_rgba = warp.zeros((capacity, model.ngeom), warp.vec4)
         self._colours = self._model.geom_rgba.numpy()
@@ -254,7 +254,13 @@ class _WarpScenes:
     """Physics and pixels on MuJoCo Warp: for a GPU (and, to test it, on the CPU through ``device="cpu"``)."""
 
     def __init__(
-        self, model: mujoco.MjModel, num_worlds: int, camera: str, resolution: tuple[int, int], device: str = "cuda"
+        self,
+        model: mujoco.MjModel,
+        num_worlds: int,
+        camera: str,
+        resolution: tuple[int, int],
+        samples: int,
+        device: str = "cuda",
     ) -> None:
         self._device = device
         self._resolution = resolution
@@ -265,7 +271,7 @@ class _WarpScenes:
         with _on(device):
             self._model = mujoco_warp.put_model(model)
             self._data = mujoco_warp.make_data(model, nworld=num_worlds)
-            self._context = _render_context(model, num_worlds, camera, resolution)
+            self._context = _render_context(model, num_worlds, camera, resolution, samples)
             self._model.geom_rgba = warp.zeros((num_worlds, model.ngeom), warp.vec4)
         self.colours = np.tile(model.geom_rgba, (num_worlds, 1, 1))
         slices = {name: _state_slice(model, name) for name in _STATE_FIELDS}
@@ -334,21 +340,21 @@ def _on(device: str) -> Iterator[None]:
         yield
 
 
-def _render_context(model: mujoco.MjModel, num_worlds: int, camera: str, resolution: tuple[int, int]) -> Any:
+def _render_context(
+    model: mujoco.MjModel, num_worlds: int, camera: str, resolution: tuple[int, int], samples: int
+) -> Any:
     height, width = resolution
     return mujoco_warp.create_render_context(
-        model, nworld=num_worlds, cam_res=(width, height), cam_active=[camera], render_rgb=True, render_depth=False
+        model,
+        nworld=num_worlds,
+        cam_res=(width, height),
+        cam_active=[camera],
+        render_rgb=True,
+        render_depth=False,
+        samples_per_pixel=samples,
     )
 
 
 def _unpack(packed: NDArray[np.uint32], resolution: tuple[int, int]) -> Pixels:
     """Split the tracer's 0xAARRGGBB words into RGB bytes (the words lie in memory as B, G, R, A)."""
     return packed.view(np.uint8).reshape(len(packed), *resolution, 4)[..., 2::-1]
-
-
-def _averaged(frames: Pixels, resolution: tuple[int, int]) -> Pixels:
-    """Frames ``(n, height, width, 3)`` of so many pixels, each the mean of the rays that fall into it."""
-    averaged = np.empty((len(frames), *resolution, 3), np.uint8)
-    for frame, into in zip(frames, averaged, strict=True):
-        cv2.resize(frame, resolution[::-1], into, interpolation=cv2.INTER_AREA)
-    return averaged

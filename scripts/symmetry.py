@@ -356,7 +356,8 @@ def _run(row: list[Cell], data: Path) -> None:
     missing = [cell for cell in row if not cell.makes.exists()]
     needed = dict.fromkeys(each for cell in missing for each in cell.needs)
     run_jobs([each for each in needed if not each.makes.exists()])
-    run_jobs(missing)
+    slowest_first = sorted(missing, key=lambda cell: cell.method != "neural renderer")
+    run_jobs(slowest_first)  # so that at the end no core waits for it
     if data.exists():
         shutil.rmtree(data)
 

@@ -25,9 +25,6 @@ BATCH = 32
 """Pairs in one update."""
 HORIZON = 100
 """Longest span that is learned from, in steps; shorter where an episode is."""
-CLASS_WEIGHT = 0.3
-"""What a class weighs against a pose when latents are compared. Classes of one orbit keep some spread, since the
-contrastive loss repels them too; at weight 1 it would decide between poses that are near each other."""
 SAME_CLASS = 0.8
 """Cosine of classes from which on they are the same."""
 
@@ -73,8 +70,8 @@ class PosedEncoder(ActedEncoder):
         return functional.normalize(self.class_head(features), dim=1)
 
     def gap(self, a: Latents, b: Latents) -> Tensor:
-        """How far poses are from each other, plus `CLASS_WEIGHT` times one minus the classes' cosine."""
-        return self.pose_gap(a, b) + CLASS_WEIGHT * (1 - a["class"] @ b["class"].T)
+        """How far poses are from each other, squared, plus one minus the classes' cosine."""
+        return self.pose_gap(a, b) + 1 - a["class"] @ b["class"].T
 
     @abstractmethod
     def pose_gap(self, a: Latents, b: Latents) -> Tensor:

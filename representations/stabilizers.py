@@ -20,6 +20,9 @@ Deviations from the paper, and why
   normalised over the batch** before their length is: of the states that tell nothing, one class for all is the nearest.
 * **τ is 0.4**, not 1 (0.8 in class–pose): where there are many classes and they are hard to tell apart, at 1 they are
   noise for long, which hides what is nearest.
+* **α is 1.15**, not 1: an item is drawn to what is left of it after a walk, which is any other of its class, and spread
+  from those; at 1 the two cancel, and what noise then parts classes by decides between poses that are near each other.
+  At 1.3 classes of a world fall together.
 * **λ is annealed**, from twenty times its value. While the encoder does not see the pose yet, the set that errs least
   is spread evenly over the group; it stays so, for evenly spread sets are moved onto themselves by many elements, and
   the second term has no gradient there: every object seemed to have N symmetries. A set that starts as one element
@@ -47,6 +50,8 @@ STRAIN = 0.8
 """Weight of how far what is relaxed is from elements, of which poses that tell nothing cost 1."""
 TEMPERATURE = 0.4
 """τ of the contrastive loss."""
+ALIGNMENT = 1.15
+"""α, the weight of its first term."""
 
 
 class StabilizerEncoder(PosedEncoder):
@@ -178,9 +183,9 @@ def chamfer(group: Group, a: Tensor, b: Tensor) -> Tensor:
 
 
 def info_nce(x: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """``E[−⟨x, y⟩ / τ + log Σ_x' exp(⟨x, x'⟩ / τ)]`` of unit vectors ``(B, k)``: alignment, and spread over the batch.
+    """``E[−α ⟨x, y⟩ / τ + log Σ_x' exp(⟨x, x'⟩ / τ)]`` of unit vectors ``(B, k)``: alignment and spread.
 
     van den Oord et al., *Representation learning with contrastive predictive coding*, 2018 (arXiv:1807.03748).
     """
-    alignment = -(x * y).sum(1) / temperature
+    alignment = -ALIGNMENT * (x * y).sum(1) / temperature
     return (alignment + (x @ x.T / temperature).logsumexp(1)).mean()

@@ -102,12 +102,14 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
 
     Attributes:
         updates: how many there are at scale 1.
+        learning_rate: of the first half of them (`representations.training.Stage`).
 
     Raises:
         ValueError: the transitions' group or frames are not the encoder's.
     """
 
     updates = 6000
+    learning_rate = 3e-3
 
     def __init__(self, encoder: Learned, transitions: Transitions, scale: float = 1.0) -> None:
         super().__init__()
@@ -125,7 +127,7 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
     def stages(self) -> list[Stage]:
         """What to minimise: `loss`, over all parameters that are not frozen."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [Stage("pairs", self.steps, self.loss, trained, BATCH)]
+        return [Stage("pairs", self.steps, self.loss, trained, BATCH, self.learning_rate)]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images, first all ``x`` and then all ``y``, ``(2 BATCH, C, H, W)``, and displacements ``(BATCH, dim)``."""

@@ -113,6 +113,8 @@ class HarmonicLearner(PairLearner[HarmonicEncoder]):
         ValueError: the transitions' group or frames are not the encoder's.
     """
 
+    learning_rate = 1e-3  # at 3e-3 the classes of Shapes fall together
+
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Vectors that follow the action, those that can of length 1, and classes that stay and differ from others'."""
         images, displacement = self.draw(generator)

@@ -44,8 +44,6 @@ from representations.training import Stage
 
 ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
 """Factors on λ, one after another, each for a fifth of the training."""
-SET_RATE = 1e-3
-"""Learning rate of sets of more than one: at 3e-3, which suits all others, elements part before the object is seen."""
 STRAIN = 0.8
 """Weight of how far what is relaxed is from elements, of which poses that tell nothing cost 1."""
 TEMPERATURE = 0.4
@@ -126,6 +124,8 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
         ValueError: the transitions' group or frames are not the encoder's.
     """
 
+    learning_rate = 1e-3  # at 3e-3 elements part before the object is seen
+
     def __init__(
         self,
         encoder: StabilizerEncoder,
@@ -146,8 +146,7 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
             return self.loss(generator, factor)
 
         parameters = list(self.encoder.parameters())
-        rate = Stage.learning_rate if self.encoder.elements == 1 else SET_RATE
-        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, BATCH, rate)
+        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, BATCH, self.learning_rate)
 
     def loss(self, generator: torch.Generator, factor: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Poses that follow the action, sets that gather, and classes that stay and differ from others'.

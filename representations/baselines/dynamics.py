@@ -184,8 +184,8 @@ class AutoencoderDynamicsLearner(PairLearner[AutoencoderDynamics]):
         foretold = list(self.encoder.transition.parameters())
         later = max(1, self.steps // 2)
         return [
-            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, BATCH),
-            Stage("transition", later, self.loss, foretold, BATCH),
+            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, BATCH, self.learning_rate),
+            Stage("transition", later, self.loss, foretold, BATCH, self.learning_rate),
         ]
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -56,7 +56,7 @@ class OrbitWorld(World):
     """A world of classes and poses; subclass it once a world."""
 
     camera = "eye"
-    samples = 2  # poses are told to a tenth of a degree, by which edges move less than a pixel
+    samples = 2  # poses are told to a fraction of a degree, by which edges move less than a pixel
     episode_steps = 20
     orbits: ClassVar[tuple[str, ...]]
     """Names of the classes."""

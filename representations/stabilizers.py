@@ -22,7 +22,7 @@ Deviations from the paper, and why
   noise for long, which hides what is nearest.
 * **α is 1.15**, not 1: an item is drawn to what is left of it after a walk, which is any other of its class, and spread
   from those; at 1 the two cancel, and what noise then parts classes by decides between poses that are near each other.
-  At 1.3 classes of a world fall together.
+  At 1.3 the classes of Sprites fall together.
 * **λ is annealed**, from twenty times its value. While the encoder does not see the pose yet, the set that errs least
   is spread evenly over the group; it stays so, for evenly spread sets are moved onto themselves by many elements, and
   the second term has no gradient there: every object seemed to have N symmetries. A set that starts as one element
@@ -48,6 +48,8 @@ STRAIN = 0.8
 """Weight of how far what is relaxed is from elements, of which poses that tell nothing cost 1."""
 TEMPERATURE = 0.4
 """τ of the contrastive loss."""
+SET_RATE = 1e-3
+"""Learning rate of sets of more than one: at 3e-3 their elements part before the object is seen."""
 ALIGNMENT = 1.15
 """α, the weight of its first term."""
 
@@ -124,8 +126,6 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
         ValueError: the transitions' group or frames are not the encoder's.
     """
 
-    learning_rate = 1e-3  # at 3e-3 elements part before the object is seen
-
     def __init__(
         self,
         encoder: StabilizerEncoder,
@@ -135,6 +135,8 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
     ) -> None:
         super().__init__(encoder, transitions, scale)
         self._gather = gather
+        if encoder.elements > 1:
+            self.learning_rate = SET_RATE
 
     def stages(self) -> list[Stage]:
         """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""

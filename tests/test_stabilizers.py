@@ -83,11 +83,11 @@ def test_a_set_of_one_is_class_and_pose():
     images = turning([1], 4).frames
     assert np.array_equal(one.encode(images)["poses"][:, 0], pose.encode(images)["pose"])
     data = turning([1], 50)
-    losses = [
-        learner.loss(torch.Generator().manual_seed(0))[0].item()
-        for learner in (StabilizerLearner(one, data, gather=3.0), ClassPoseLearner(pose, data))
-    ]
+    learners = StabilizerLearner(one, data, gather=3.0), ClassPoseLearner(pose, data)
+    losses = [learner.loss(torch.Generator().manual_seed(0))[0].item() for learner in learners]
     assert losses[0] == pytest.approx(losses[1])
+    rates = [[(stage.steps, stage.learning_rate) for stage in learner.stages()] for learner in learners]
+    assert rates[0] == rates[1]
 
 
 def test_latents_are_on_the_sphere_and_in_the_group():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -39,15 +40,20 @@ class Command:
 
 def collect_transitions(world: str, count: int, seed: int, device: str, what: str = "Collecting") -> Transitions:
     """Transitions of one of our worlds, with a progress bar."""
+    with bar(f"{what} (compiles once)", count, "transitions") as update:
+        return random_actions(world, count, seed, device, lambda done: update(done, description=what))
+
+
+def random_actions(world: str, count: int, seed: int, device: str, progress: Callable[[int], None]) -> Transitions:
+    """Transitions of one of our worlds."""
     import gymnasium as gym
 
     from envs import world_class
     from envs.collect import collect
 
     world_class(world)
-    environment = gym.make_vec(f"envs:equiact/{world}-v0", num_envs=64, device=device)
-    with bar(f"{what} (compiles once)", count, "transitions") as update:
-        return collect(environment, count, seed, progress=lambda done: update(done, description=what))
+    worlds = gym.make_vec(f"envs:equiact/{world}-v0", num_envs=64, device=device)
+    return collect(worlds, count, seed, progress=progress)
 
 
 def train_encoder(

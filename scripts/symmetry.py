@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.commands import HELD_OUT_SEED, resolve
+from scripts.commands import HELD_OUT_SEED, random_actions, resolve
 from scripts.jobs import Show, run_jobs
 from scripts.runs import commit, over_seeds, provenance, read_json, write_json
 
@@ -36,8 +36,6 @@ METHODS = {
     ),
     "stabilizers": (OURS["harmonics"], OURS["stabilizers"], "one pose", "neural renderer"),
 }
-DATA = "data"
-"""Folder of what the cells of a seed learn from."""
 ELEMENTS = {"DoubleArrows": 20, "Solids": 80}
 """Size of the set of poses where it is not 10: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
@@ -95,14 +93,13 @@ class Experience:
         return self.folder / f"{self.world}-{self.count}-{self.seed}"
 
     def run(self, show: Show) -> None:
-        import gymnasium as gym
-
-        from envs.collect import collect
+        """Collect and keep it."""
         from envs.dataset import save_transitions
 
-        worlds = gym.make_vec(f"envs:equiact/{self.world}-v0", num_envs=64, device=self.device)
-        made = collect(worlds, self.count, self.seed, progress=lambda done: show(done, self.count, "transitions"))
-        save_transitions(made, self.makes)
+        transitions = random_actions(
+            self.world, self.count, self.seed, self.device, lambda done: show(done, self.count, "transitions")
+        )
+        save_transitions(transitions, self.makes)
 
     def load(self, show: Show) -> Transitions:
         """The transitions, collected now if they were not before."""
@@ -156,13 +153,13 @@ class Cell:
     @property
     def experience(self) -> Experience:
         """What it learns from."""
-        return Experience(self.world, self.size.transitions, self.seed, self.device, self.folder / DATA)
+        return Experience(self.world, self.size.transitions, self.seed, self.device, self.folder)
 
     @property
     def held_out(self) -> Experience:
         """What it is measured on."""
         seed = self.seed + HELD_OUT_SEED
-        return Experience(self.world, self.size.held_out, seed, self.device, self.folder / DATA)
+        return Experience(self.world, self.size.held_out, seed, self.device, self.folder)
 
     @property
     def needs(self) -> list[Experience]:
@@ -170,6 +167,7 @@ class Cell:
         return [self.held_out] if self._training.exists() else [self.experience, self.held_out]
 
     def run(self, show: Show) -> None:
+        """Train, unless that is done, and measure."""
         from representations.acted import ActedEncoder
 
         if not self._training.exists():
@@ -344,22 +342,23 @@ def benchmark_symmetry(
         for seed in seeds
     }
     for row in cells.values():
-        _run(row, folder / DATA)
+        _run(row)
     result = over_seeds([_row(row) for row in cells.values()], seeds)
     suffix = "" if world is None else f"_{world.lower()}"
     write_json(results / f"{what.replace('-', '_')}{suffix}.json", result)
     return {label: each["mean"] for label, each in result["figures"].items()}
 
 
-def _run(row: list[Cell], data: Path) -> None:
-    """Make the cells of a seed that are not there: what they learn from first, which is then removed."""
+def _run(row: list[Cell]) -> None:
+    """Make the cells of a seed that are not there: what they learn from first, which is removed when all are."""
     missing = [cell for cell in row if not cell.makes.exists()]
     needed = dict.fromkeys(each for cell in missing for each in cell.needs)
     run_jobs([each for each in needed if not each.makes.exists()])
     slowest_first = sorted(missing, key=lambda cell: cell.method != "neural renderer")
     run_jobs(slowest_first)  # so that at the end no core waits for it
-    if data.exists():
-        shutil.rmtree(data)
+    for used in {each for cell in row for each in (cell.experience, cell.held_out)}:
+        if used.makes.exists():
+            shutil.rmtree(used.makes)
 
 
 def _row(cells: list[Cell]) -> dict[str, Any]:

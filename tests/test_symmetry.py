@@ -194,7 +194,8 @@ def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: 
     )
     figures = bench.run()
     assert done == ["Experience"] * 2 + ["Cell"] * 4, "what they learn from and what they are measured on, once for all"
-    assert not list((tmp_path / "work").glob("**/data"))
+    kept = {path.stem for path in (tmp_path / "work" / "stabilizers" / TINY.name).iterdir()}
+    assert kept == {f"Arrows-{method.replace(' ', '_')}-100" for method in METHODS["stabilizers"]}, "and not the data"
     assert bench.run() == figures and len(done) == 6, "what is there is not made again"
     result = read_json(tmp_path / "stabilizers_arrows.json")
     assert figures["Arrows, set of poses: hit_rate_1"] == result["figures"]["Arrows, set of poses: hit_rate_1"]["mean"]

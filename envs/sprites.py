@@ -28,7 +28,7 @@ class Sprites(OrbitWorld):
     | quantity | range | unit |
     |---|---|---|
     | action, ``(dx, dy, ds)`` | [-1, 1]³ | half image widths (about), and log-scale |
-    | pose, ``(x, y, s)`` | [-0.7, 0.7]² × [-0.5, 0.5] | as above; actions end where it does |
+    | pose, ``(x, y, s)`` | [-0.7, 0.7]² × [-0.5, 0.5] | as above; actions out of it are reflected |
     """
 
     group = Translations(3)
@@ -47,7 +47,7 @@ class Sprites(OrbitWorld):
         return np.asarray(generator.uniform(*self.reach))
 
     def reached(self, before: Float, wanted: Float, orbit: NDArray[np.int64]) -> Float:
-        return np.asarray(np.clip(wanted, *self.reach))
+        return reflected(wanted, *self.reach)
 
     def show(self, worlds: Worlds) -> None:
         shift, nearness = self.pose[worlds, :2], np.exp(-self.pose[worlds, 2:])
@@ -67,7 +67,7 @@ class MultiSprites(OrbitWorld):
     | quantity | range | unit |
     |---|---|---|
     | action, ``(dx, dy)`` of each | [-1, 1]⁶ | half image widths (about) |
-    | pose, ``(x, y)`` of each | [-0.7, 0.7]⁶ | as above; actions end where it does |
+    | pose, ``(x, y)`` of each | [-0.7, 0.7]⁶ | as above; actions out of it are reflected |
     """
 
     group = Translations(6)
@@ -86,7 +86,7 @@ class MultiSprites(OrbitWorld):
         return np.asarray(generator.uniform(-self.reach, self.reach, 6))
 
     def reached(self, before: Float, wanted: Float, orbit: NDArray[np.int64]) -> Float:
-        return np.asarray(np.clip(wanted, -self.reach, self.reach))
+        return reflected(wanted, -self.reach, self.reach)
 
     def show(self, worlds: Worlds) -> None:
         shapes = np.stack(np.unravel_index(self.orbit[worlds], (3, 3, 3)), 1)
@@ -97,6 +97,18 @@ class MultiSprites(OrbitWorld):
             for index, shape in enumerate(SHAPES):
                 self.put(f"{shape}{slot}", worlds, position)
                 self.reveal(f"{shape}{slot}", worlds, shapes[:, slot] == index)
+
+
+def reflected(wanted: Float, low: Float | float, high: Float | float) -> Float:
+    """Poses within bounds: what would lie beyond one comes back from it, as from a mirror.
+
+    Random actions then lead everywhere equally often. Stopped at the bounds, one pose in ten would lie in a corner.
+
+    >>> reflected(np.array([-0.2, 0.5, 1.2, 2.5]), 0.0, 1.0).round(6)
+    array([0.2, 0.5, 0.8, 0.5])
+    """
+    side = np.subtract(high, low)
+    return np.asarray(low + side - np.abs((wanted - low) % (2 * side) - side))
 
 
 def sprite(spec: mujoco.MjSpec, name: str, shape: str, colour: tuple[float, ...] | Float) -> None:

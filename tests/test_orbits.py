@@ -91,6 +91,23 @@ def test_poses_are_moved_from_the_left_by_the_displacement(name):
     assert moved > 10, "most worlds do what they are asked to, now and then"
 
 
+@pytest.mark.parametrize("name", ["Sprites", "MultiSprites"])
+def test_sprites_are_everywhere_equally_often(name):
+    """At the edges too: where they heap up, many look the same."""
+    world, poses = make(name, 100, (8, 8)), []
+    space = world.batched_action_space()
+    space.seed(0)
+    for _ in range(30):
+        world.step(space.sample())
+        poses.append(world.pose.copy())
+    low, high = world.reach if name == "Sprites" else (-world.reach, world.reach)
+    share = (np.concatenate(poses) - low) / np.subtract(high, low)
+    assert share.min() >= 0 and share.max() <= 1
+    for coordinate in share.T:
+        tenths = np.histogram(coordinate, 10, (0, 1))[0] / len(share)
+        np.testing.assert_allclose(tenths, 0.1, atol=0.03)
+
+
 @unblocked
 def test_where_nothing_blocks_actions_are_performed(name):
     world = make(name, 20, (8, 8))

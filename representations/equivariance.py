@@ -51,6 +51,8 @@ class Walks:
 def walks(transitions: Transitions, steps: int, batches: int = 10, seed: int = 0) -> Walks:
     """Random walks of so many steps among the episodes, in whole batches of `BATCH`.
 
+    No two end in the same image, as those of a robot that is blocked would: no encoder tells which of them is whose.
+
     Raises:
         ValueError: there are fewer of them than one batch.
     """
@@ -60,8 +62,13 @@ def walks(transitions: Transitions, steps: int, batches: int = 10, seed: int = 0
     for _ in range(steps - 1):
         after = leaving[transitions.end[along[:, -1]]]
         along = np.concatenate([along, after[:, None]], 1)[after >= 0]
+    ends = transitions.end[along[:, -1]]
+    along = along[list({transitions.frames[end].tobytes(): row for row, end in enumerate(ends)}.values())]
     if len(along) < BATCH:
-        raise ValueError(f"{BATCH} walks of {steps} steps are needed, the transitions hold {len(along)}; collect more")
+        raise ValueError(
+            f"{BATCH} walks of {steps} steps to different images are needed, the transitions hold {len(along)}; "
+            "collect more"
+        )
     count = min(batches, len(along) // BATCH) * BATCH
     along = np.random.default_rng(seed).choice(along, count, replace=False)
     return Walks(

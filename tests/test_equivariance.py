@@ -1,5 +1,6 @@
 """Measures of equivariance: right where the answer is known, and the same under all that the theory leaves free."""
 
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -92,8 +93,20 @@ def test_walks_follow_the_frames_in_whole_batches() -> None:
     oracle = Oracle("R2")
     start, end = (oracle.encode(frames)["pose"] for frames in (some.start, some.end))
     np.testing.assert_allclose(start + some.displacement.sum(1), end, atol=0.05)
-    with pytest.raises(ValueError, match="32 walks of 6 steps are needed, the transitions hold 0"):
+    with pytest.raises(ValueError, match="32 walks of 6 steps to different images are needed, the transitions hold 0"):
         walks(data, 6)
+
+
+def test_no_two_walks_end_in_the_same_image() -> None:
+    """Where something blocks, an image follows itself: which of them a walk leads to nobody can tell."""
+    group = group_from_name("R2")
+    free = experience(group, 5, episodes=40)
+    frames = free.frames.copy()
+    frames[free.end[-60:]] = frames[free.start[-60:]]
+    blocked = np.concatenate([free.displacement[:-60], np.zeros((60, 2), np.float32)])
+    some = walks(replace(free, frames=frames, displacement=blocked), 1, batches=4)
+    assert len(some.end) == 4 * BATCH
+    assert len({frame.tobytes() for frame in some.end}) == len(some.end)
 
 
 @all_groups

@@ -37,6 +37,8 @@ class Benchmark(Command):
     """Of class-pose and stabilizers, one seed of a size for two cores; the full size, the papers', is for a GPU."""
     seeds: int | None = None
     """How many seeds, from 100 (and --seed more) on; five if no number is given, one if it is quick."""
+    add: bool = False
+    """Of class-pose and stabilizers, keep the other seeds of the result file: not all need be run at once."""
     transitions: int = 20_000
     """How many transitions to learn from."""
     rl_steps: int = 24_000
@@ -58,6 +60,7 @@ class Benchmark(Command):
                 self.what,
                 quick=self.quick,
                 seeds=seeds,
+                add=self.add,
                 world=self.world,
                 device=self.device,
                 results=self.results,

@@ -106,6 +106,8 @@ def _work(index: int, cores: set[int], waiting: Any, messages: Any) -> None:
             _do(job, lambda *said: messages.put((index, *said)))
     except KeyboardInterrupt:  # so was who started it, who says so, and does not listen any more
         messages.cancel_join_thread()
+    finally:  # ended from here on, it has nothing to save and goes without a traceback
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _do(job: Job, say: Callable[[str, tuple[int, int | None, str, str] | None, str | None], None]) -> None:

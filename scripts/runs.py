@@ -73,6 +73,15 @@ def over_seeds(rows: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
     return {**provenance(), "commit": commits, "seeds": seeds, "figures": figures}
 
 
+def rows_of(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The rows that a result file's content is made of (`over_seeds`), by their seeds."""
+    rows = {}
+    for index, seed in enumerate(result["seeds"]):
+        figures = {label: each["seeds"][index] for label, each in result["figures"].items()}
+        rows[seed] = {"commit": result["commit"], "figures": figures}
+    return rows
+
+
 def figure(values: list[float]) -> dict[str, Any]:
     """Mean over seeds, its bootstrap interval (95 %), and each seed's value."""
     import numpy as np

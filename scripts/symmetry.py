@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.commands import HELD_OUT_SEED, random_actions, resolve
 from scripts.jobs import Show, run_jobs
-from scripts.runs import commit, over_seeds, provenance, read_json, write_json
+from scripts.runs import commit, over_seeds, provenance, read_json, rows_of, write_json
 
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
@@ -318,12 +318,12 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
 
 
 def benchmark_symmetry(
-    what: str, *, quick: bool, seeds: list[int], world: str | None, device: str, results: Path, work: Path
+    what: str, *, quick: bool, seeds: list[int], add: bool, world: str | None, device: str, results: Path, work: Path
 ) -> dict[str, Any]:
-    """All cells of a benchmark, over the cores; its result file.
+    """All cells of a benchmark, over the cores; its result file, to whose other seeds these may be added.
 
     Raises:
-        ValueError: the benchmark has no such world.
+        ValueError: the benchmark has no such world, or the seeds to add to are of another size.
     """
     from envs import world_class
 
@@ -332,6 +332,9 @@ def benchmark_symmetry(
     size = QUICK if quick else FULL
     chosen = WORLDS[what] if world is None else (world,)
     folder = work / what / size.name
+    suffix = "" if world is None else f"_{world.lower()}"
+    path = results / f"{what.replace('-', '_')}{suffix}.json"
+    rows = _earlier(path, size) if add else {}
     cells = {
         seed: [
             Cell(name, method, seed, size, device, folder)
@@ -343,10 +346,23 @@ def benchmark_symmetry(
     }
     for row in cells.values():
         _run(row)
-    result = over_seeds([_row(row) for row in cells.values()], seeds)
-    suffix = "" if world is None else f"_{world.lower()}"
-    write_json(results / f"{what.replace('-', '_')}{suffix}.json", result)
+    rows |= {seed: _row(row) for seed, row in cells.items()}
+    result = over_seeds([rows[seed] for seed in sorted(rows)], sorted(rows))
+    write_json(path, {**result, "size": size.name})
     return {label: each["mean"] for label, each in result["figures"].items()}
+
+
+def _earlier(path: Path, size: Size) -> dict[int, dict[str, Any]]:
+    """What a result file has of each seed; nothing where there is none."""
+    if not path.exists():
+        return {}
+    result = read_json(path)
+    if result.get("size") != size.name:
+        raise ValueError(
+            f"{path} has seeds of the size {result.get('size', 'unknown')}, to which none of {size.name} can be added; "
+            "leave out --add, or choose other --results"
+        )
+    return rows_of(result)
 
 
 def _run(row: list[Cell]) -> None:

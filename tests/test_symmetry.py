@@ -1,5 +1,6 @@
 """Class and pose at work: maps, plans, the benchmark and the command; encoders that know, or have hardly learned."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,15 @@ def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: 
     assert figures["Arrows, set of poses: hit_rate_1"] == result["figures"]["Arrows, set of poses: hit_rate_1"]["mean"]
     rows = compared(result["figures"], ["hit_rate_1", "hit_rate_20", "order_right_objects"])
     assert [row.split(" | ")[0] for row in rows[2:]] == [f"| Arrows, {each}" for each in METHODS["stabilizers"]]
+    more = replace(bench, seed=1, add=True)
+    more.run()
+    both = read_json(tmp_path / "stabilizers_arrows.json")
+    assert both["seeds"] == [100, 101]
+    label = "Arrows, set of poses: hit_rate_1"
+    assert both["figures"][label]["seeds"][0] == figures[label] and len(both["figures"][label]["seeds"]) == 2
+    monkeypatch.setattr("scripts.symmetry.QUICK", replace(TINY, updates=2))
+    with pytest.raises(ValueError, match="to which none of strided-200-2000-2 can be added; leave out --add"):
+        more.run()
     with pytest.raises(ValueError, match="class-pose has no world 'Arrows'; choose from"):
         Benchmark(what="class-pose", world="Arrows", quick=True, results=tmp_path, work=tmp_path).run()
 

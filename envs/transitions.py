@@ -174,6 +174,30 @@ def spans(transitions: Transitions, horizon: int) -> tuple[NDArray[np.int64], ND
     return np.concatenate(starts), np.concatenate(ends), np.concatenate(totals)
 
 
+def episodes(transitions: Transitions) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """What all frames of an episode have in common: that they are acted into one another.
+
+    Returns:
+        The frames, episode after episode, each in the order of its walk, ``(F,)``; how many there are of each episode;
+        and the product of the displacements since the episode's first frame, ``(F, dim)``.
+    """
+    follower = np.full(len(transitions.frames), -1)
+    follower[transitions.start] = np.arange(len(transitions))
+    group = group_from_name(transitions.group)
+    frame = np.setdiff1d(transitions.start, transitions.end)
+    episode, moved = np.arange(len(frame)), np.tile(group.identity(), (len(frame), 1))
+    parts = []
+    while len(frame):
+        parts.append((episode, frame, moved))
+        following = follower[frame]
+        on = following >= 0
+        episode, frame = episode[on], transitions.end[following[on]]
+        moved = group.compose(transitions.displacement[following[on]].astype(float), moved[on])
+    episode, frame, moved = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = np.argsort(episode, kind="stable")
+    return frame[order], np.bincount(episode), moved[order].astype(np.float32)
+
+
 def equal(a: Transitions, b: Transitions) -> bool:
     """Whether two sets hold the same transitions, to the last bit."""
     plain = [item.name for item in fields(Transitions) if item.name not in ("truth", "group")]

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from representations.acted import Latents, PairLearner, PosedEncoder, first_of_class, pairwise_squared
 from representations.harmonics import Harmonics
-from representations.stabilizers import STRAIN, TEMPERATURE, info_nce
+from representations.stabilizers import STRAIN, info_nce
 
 SYMMETRIC = 0.8
 """Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
@@ -117,12 +117,12 @@ class HarmonicLearner(PairLearner[HarmonicEncoder]):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Vectors that follow the action, those that can of length 1, and classes that stay and differ from others'."""
-        images, displacement = self.draw(generator)
+        images, moved = self.draw(generator)
         latents = self.encoder.latents(images)
-        (x, y), (class_x, class_y) = latents["harmonics"].chunk(2), latents["class"].chunk(2)
-        turned = (y - self.encoder.basis.act(displacement, x)).square().sum(1).mean()
+        displacement, x, y = self.paired(moved, latents)
+        turned = (y["harmonics"] - self.encoder.act(displacement, x)["harmonics"]).square().sum(1).mean()
         strain = torch.stack([_strain(each).mean() for each in self.encoder.basis.split(latents["harmonics"])]).sum()
-        contrast = info_nce(class_x, class_y, TEMPERATURE)
+        contrast = info_nce(x["class"], y["class"], self.drawn_episodes)
         parts = {"turned": turned.detach(), "strain": strain.detach(), "contrast": contrast.detach()}
         return turned + STRAIN * strain + contrast, parts
 

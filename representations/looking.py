@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
-from representations.acted import Latents, PairLearner, PosedEncoder, halves
+from representations.acted import Latents, PairLearner, PosedEncoder
 from representations.networks import decoder
 
 
@@ -33,15 +33,11 @@ class LookingLearner(PairLearner[PosedEncoder]):
         return self
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of images drawn from latents, and from latents of others that were acted upon."""
-        images, displacement = self.draw(generator)
+        """Squared error of images drawn from latents of others that were acted upon."""
+        images, moved = self.draw(generator)
         with torch.no_grad():
-            latents = self.encoder.latents(images)
-            x, y = halves(latents)
-            moved = self.encoder.act(displacement, x)
-        target = images.chunk(2)[1]
-        error = (self.drawn(y) - target).pow(2).sum((1, 2, 3)).mean()
-        error = error + (self.drawn(moved) - target).pow(2).sum((1, 2, 3)).mean()
+            foretold = self.encoder.act(self.onwards(moved), self.encoder.latents(images))
+        error = (self.drawn(foretold) - self.following(images)).pow(2).sum((1, 2, 3)).mean()
         return error, {"looking": error.detach()}
 
     def drawn(self, latents: Latents) -> Tensor:

@@ -16,8 +16,9 @@ Deviations from the paper, and why
   the network knows where, and which way they then turn round as the image does is hard to unlearn: of the poses in
   SO(3) a quarter was hit after 2,000 updates, with relaxed columns nine tenths. Below a weight of 1, columns of what
   the network does not know yet shrink to nothing, from where they grow the right way.
-* **Pairs are spans of walks**, of any number of steps (`representations.acted.PairLearner`), and **classes are
-  normalised over the batch** before their length is: of the states that tell nothing, one class for all is the nearest.
+* **Pairs are all those of four frames of a walk**, any number of steps apart (`representations.acted.PairLearner`), and
+  **classes are normalised over the batch** before their length is: of the states that tell nothing, one class for all
+  is the nearest.
 * **τ is 0.4**, not 1 (0.8 in class–pose): where there are many classes and they are hard to tell apart, at 1 they are
   noise for long, which hides what is nearest.
 * **α is 1.15**, not 1: an item is drawn to what is left of it after a walk, which is any other of its class, and spread
@@ -39,7 +40,7 @@ from torch import Tensor, nn
 
 from envs.groups import Group
 from envs.transitions import Transitions
-from representations.acted import BATCH, Latents, PairLearner, PosedEncoder
+from representations.acted import Latents, PairLearner, PosedEncoder
 from representations.training import Stage
 
 ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
@@ -148,7 +149,7 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
             return self.loss(generator, factor)
 
         parameters = list(self.encoder.parameters())
-        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, BATCH, self.learning_rate)
+        return Stage(f"pairs, λ × {factor:g}", steps, loss, parameters, self.batch_size, self.learning_rate)
 
     def loss(self, generator: torch.Generator, factor: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Poses that follow the action, sets that gather, and classes that stay and differ from others'.
@@ -157,15 +158,15 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
             generator: draws it.
             factor: on λ.
         """
-        images, displacement = self.draw(generator)
+        images, moved = self.draw(generator)
         group = self.encoder.acting
         classes, raw = self.encoder.outputs(images)
         relaxed = group.relax(raw)
-        (x, y), (class_x, class_y) = relaxed.chunk(2), classes.chunk(2)
-        pose = chamfer(group, y, group.compose(displacement[:, None], x)).mean()
+        displacement, x, y = self.paired(moved, {"class": classes, "poses": relaxed})
+        pose = chamfer(group, y["poses"], group.compose(displacement[:, None], x["poses"])).mean()
         strain = group.strain(relaxed).sum(1).mean()
-        gathered = pairwise(group, y, y).mean()
-        contrast = info_nce(class_x, class_y, TEMPERATURE)
+        gathered = pairwise(group, relaxed, relaxed).mean()
+        contrast = info_nce(x["class"], y["class"], self.drawn_episodes)
         parts = {"pose": pose, "strain": strain, "gathered": gathered, "contrast": contrast}
         loss = pose + STRAIN * strain + factor * self._gather * gathered + contrast
         return loss, {name: part.detach() for name, part in parts.items()}
@@ -183,10 +184,16 @@ def chamfer(group: Group, a: Tensor, b: Tensor) -> Tensor:
     return pairwise(group, a, b).amin(2).sum(1)
 
 
-def info_nce(x: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """``E[−α ⟨x, y⟩ / τ + log Σ_x' exp(⟨x, x'⟩ / τ)]`` of unit vectors ``(B, k)``: alignment and spread.
+def info_nce(x: Tensor, y: Tensor, items: int) -> Tensor:
+    """``E[−α ⟨x, y⟩ / τ + log Σ_x' exp(⟨x, x'⟩ / τ)]`` of unit vectors: alignment and spread.
 
     van den Oord et al., *Representation learning with contrastive predictive coding*, 2018 (arXiv:1807.03748).
+
+    Args:
+        x: classes ``(n, k)``.
+        y: of the same things, acted upon.
+        items: the sum is over so many different ones, which follow each other in ``x``.
     """
-    alignment = -ALIGNMENT * (x * y).sum(1) / temperature
-    return (alignment + (x @ x.T / temperature).logsumexp(1)).mean()
+    different = x.reshape(-1, items, x.shape[1])
+    spread = (different @ different.mT / TEMPERATURE).logsumexp(2)
+    return spread.mean() - ALIGNMENT * (x * y).sum(1).mean() / TEMPERATURE

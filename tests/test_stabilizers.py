@@ -71,8 +71,10 @@ def test_chamfer_is_one_sided():
 def test_contrast_is_least_where_classes_agree_and_spread():
     spread = torch.eye(4)
     together = torch.ones(4, 4) / 2
-    assert info_nce(spread, spread, 0.8) < info_nce(together, together, 0.8)
-    assert info_nce(spread, spread, 0.8) < info_nce(spread, spread.roll(1, 0), 0.8)
+    assert info_nce(spread, spread, 4) < info_nce(together, together, 4)
+    assert info_nce(spread, spread, 4) < info_nce(spread, spread.roll(1, 0), 4)
+    several = torch.cat([spread, spread])
+    torch.testing.assert_close(info_nce(several, several, 4), info_nce(spread, spread, 4))
 
 
 def test_a_set_of_one_is_class_and_pose():

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import BATCH, ActedEncoder, Latents, PairLearner, halves, pairwise_squared
+from representations.acted import IMAGES, ActedEncoder, Latents, PairLearner, pairwise_squared
 from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
@@ -152,6 +152,11 @@ def matrix(group: Group, g: Tensor) -> Tensor:
     return torch.cat([upper, last], -2)
 
 
+def squared(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared distance of latents, row by row."""
+    return (a - b).flatten(1).square().sum(1).mean()
+
+
 class DynamicsLearner(PairLearner[ActedEncoder]):
     """Trains `MDPHomomorphism` or `LinearDynamics` on transitions.
 
@@ -163,10 +168,11 @@ class DynamicsLearner(PairLearner[ActedEncoder]):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of what is foretold, and the hinge between different items."""
-        images, displacement = self.draw(generator)
-        x, y = halves(self.encoder.latents(images))
-        foretold = self.encoder.gap(self.encoder.act(displacement, x), y).diagonal().mean()
-        apart = self.encoder.gap(y, y)
+        images, moved = self.draw(generator)
+        latents = self.encoder.latents(images)
+        displacement, x, y = self.paired(moved, latents)
+        foretold = squared(self.encoder.act(displacement, x)["state"], y["state"])
+        apart = self.encoder.gap(latents, latents)
         others = ~torch.eye(len(apart), dtype=torch.bool, device=apart.device)
         hinge = functional.relu(MARGIN - apart)[others].mean()
         return foretold + hinge, {"foretold": foretold.detach(), "hinge": hinge.detach()}
@@ -184,8 +190,8 @@ class AutoencoderDynamicsLearner(PairLearner[AutoencoderDynamics]):
         foretold = list(self.encoder.transition.parameters())
         later = max(1, self.steps // 2)
         return [
-            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, BATCH, self.learning_rate),
-            Stage("transition", later, self.loss, foretold, BATCH, self.learning_rate),
+            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, IMAGES, self.learning_rate),
+            Stage("transition", later, self.loss, foretold, self.batch_size, self.learning_rate),
         ]
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -195,8 +201,8 @@ class AutoencoderDynamicsLearner(PairLearner[AutoencoderDynamics]):
         return error, {"reconstruction": error.detach()}
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        images, displacement = self.draw(generator)
+        images, moved = self.draw(generator)
         with torch.no_grad():
-            x, y = halves(self.encoder.latents(images))
-        foretold = self.encoder.gap(self.encoder.act(displacement, x), y).diagonal().mean()
+            displacement, x, y = self.paired(moved, self.encoder.latents(images))
+        foretold = squared(self.encoder.act(displacement, x)["state"], y["state"])
         return foretold, {"foretold": foretold.detach()}

@@ -1,7 +1,7 @@
 """An equivariant neural renderer: the latent is a volume of features, which the group turns or shifts in space.
 
 Dupont, Bautista, Colburn, Sankar, Guestrin, Susskind, Shan, *Equivariant neural rendering*, ICML 2020
-(arXiv:2006.07630). It learns to draw ``y`` from the volume of ``x`` that ``g`` has moved, and ``x`` from that of ``y``.
+(arXiv:2006.07630). It learns to draw ``y = g·x`` from the volume of ``x`` that ``g`` has moved.
 
 Deviations: the trunk is that of the encoders it is compared with, the volume has few cells, and what draws is a small
 network; all are larger in the paper. Elements that act one after another are multiplied, and the volume is resampled
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, PairLearner, halves, pairwise_squared
+from representations.acted import ActedEncoder, Latents, PairLearner, pairwise_squared
 from representations.networks import decoder, make_backbone
 
 SIDE, CHANNELS = 6, 8
@@ -110,10 +110,7 @@ class NeuralRendererLearner(PairLearner[NeuralRenderer]):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from each other's volume, summed over the pixels."""
-        images, displacement = self.draw(generator)
-        x, y = halves(self.encoder.latents(images))
-        moved = self.encoder.placed(self.encoder.act(displacement, x))
-        back = self.encoder.placed(self.encoder.act(self.encoder.acting.inverse(displacement), y))
-        drawn = self.decoder(torch.cat([back, moved]).flatten(1))
-        error = (drawn - images).pow(2).sum((1, 2, 3)).mean()
+        images, moved = self.draw(generator)
+        foretold = self.encoder.placed(self.encoder.act(self.onwards(moved), self.encoder.latents(images)))
+        error = (self.decoder(foretold.flatten(1)) - self.following(images)).pow(2).sum((1, 2, 3)).mean()
         return error, {"rendering": error.detach()}

@@ -93,9 +93,9 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
     """What all that learn from ``(x, g, y = g·x)`` have in common: the data, and random batches of it.
 
     A batch has a few images, views, of each of several episodes, and all pairs of views are learned from: of four
-    images six pairs, for hardly more than two pairs cost, and with less noise. They are any number of steps apart. A
-    single step leaves ``y`` near ``x`` where the group is not compact, and what is near has more in common than the
-    class: a contrastive loss would tell positions apart instead.
+    images six pairs, at the cost of two, and with less noise. They are any number of steps apart. A single step leaves
+    ``y`` near ``x`` where the group is not compact, and what is near has more in common than the class: a contrastive
+    loss would tell positions apart instead.
 
     Args:
         encoder: what to train.
@@ -173,12 +173,13 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
             Displacements ``(pairs · episodes, dim)`` that lead from the first to the second of each pair, the latents
             of the first, and those of the second.
         """
-        parts = {
-            name: each.reshape(self.views, -1, *each.shape[1:])[self._pairs].flatten(1, 2)
-            for name, each in {**latents, "": moved}.items()
-        }
-        before, after = parts.pop("")
-        first, second = ({name: part[index] for name, part in parts.items()} for index in range(2))
+
+        def both(batch: Tensor) -> Tensor:
+            return batch.reshape(self.views, -1, *batch.shape[1:])[self._pairs].flatten(1, 2)
+
+        before, after = both(moved)
+        pairs = {name: both(latent) for name, latent in latents.items()}
+        first, second = ({name: pair[index] for name, pair in pairs.items()} for index in range(2))
         return self._group.compose(after, self._group.inverse(before)), first, second
 
     def following(self, batch: Tensor) -> Tensor:

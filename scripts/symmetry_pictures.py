@@ -108,7 +108,7 @@ def map_of_places(
     found, mapped, walk = robots(located), robots(made.seen), _first_walk(held_out, frames)
 
     def draw(figure: Figure) -> None:
-        for index, axes in enumerate(figure.subplots(1, len(kind.orbits), squeeze=False)[0]):
+        for index, axes in enumerate(figure.subplots(1, len(kind.orbits), sharex=True, sharey=True, squeeze=False)[0]):
             here = orbit == index
             axes.scatter(*mapped[here].T, s=3, c=[f"C{place}" for place in made.seen.place[here]])
             if where[walk[0]] == index:

@@ -31,7 +31,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.transitions import Transitions
+from envs.transitions import Transitions, runs
 
 if TYPE_CHECKING:
     from minari.data_collector.episode_buffer import EpisodeBuffer
@@ -127,7 +127,7 @@ def _write(transitions: Transitions, data: Path, dataset_id: str) -> None:
     }
     storage.update_metadata({"dataset_id": dataset_id, "minari_version": minari.__version__, "transitions": card})
     with _size_unmeasured(storage):
-        storage.update_episodes(_episode(transitions, chain) for chain in _chains(transitions.start, transitions.end))
+        storage.update_episodes(_episode(transitions, chain) for chain in runs(transitions, LONGEST_EPISODE))
     storage.update_metadata({"dataset_size": storage.get_size()})
 
 
@@ -179,25 +179,6 @@ def _read(episodes: Iterator[Any], card: dict[str, Any]) -> Transitions:
     known = touched if card["touched"] else None
     said = action if card["action"] is not None else None
     return Transitions(frames, index[0], index[1], displacement, card["group"], truth, known, said)
-
-
-def _chains(start: NDArray[np.int64], end: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Runs of transitions, each starting where the one before it ended; every transition is in exactly one."""
-    waiting: dict[int, list[int]] = {}
-    for i in reversed(range(len(start))):
-        waiting.setdefault(int(start[i]), []).append(i)
-    follower = [waiting[int(frame)].pop() if waiting.get(int(frame)) else None for frame in end]
-    heads = np.setdiff1d(np.arange(len(start)), [i for i in follower if i is not None])
-    done = np.zeros(len(start), bool)
-    for head in (*heads, *range(len(start))):  # after the heads, what is left are rings, which start anywhere
-        chain: list[int] = []
-        at: int | None = int(head)
-        while at is not None and not done[at]:
-            done[at] = True
-            chain.append(at)
-            at = follower[at]
-        for cut in range(0, len(chain), LONGEST_EPISODE):
-            yield np.array(chain[cut : cut + LONGEST_EPISODE])
 
 
 def _without_unused_frames(transitions: Transitions) -> Transitions:

@@ -103,7 +103,7 @@ class OrbitWorld(World):
         return np.asarray(self.group.random(generator, 1)[0])
 
     def reached(self, before: Float, wanted: Float, orbit: NDArray[np.int64]) -> Float:
-        """The poses that actions lead to; others than wanted where something blocks."""
+        """The poses that actions lead to; others than wanted where something blocks or reflects."""
         return wanted
 
     def make_action_space(self) -> gym.spaces.Box:

@@ -28,7 +28,7 @@ class Sprites(OrbitWorld):
     | quantity | range | unit |
     |---|---|---|
     | action, ``(dx, dy, ds)`` | [-1, 1]³ | half image widths (about), and log-scale |
-    | pose, ``(x, y, s)`` | [-0.7, 0.7]² × [-0.5, 0.5] | as above; actions out of it are reflected |
+    | pose, ``(x, y, s)`` | [-0.7, 0.7]² × [-0.5, 0.5] | as above; what would lie beyond is reflected |
     """
 
     group = Translations(3)
@@ -67,7 +67,7 @@ class MultiSprites(OrbitWorld):
     | quantity | range | unit |
     |---|---|---|
     | action, ``(dx, dy)`` of each | [-1, 1]⁶ | half image widths (about) |
-    | pose, ``(x, y)`` of each | [-0.7, 0.7]⁶ | as above; actions out of it are reflected |
+    | pose, ``(x, y)`` of each | [-0.7, 0.7]⁶ | as above; what would lie beyond is reflected |
     """
 
     group = Translations(6)

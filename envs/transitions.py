@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -174,28 +174,46 @@ def spans(transitions: Transitions, horizon: int) -> tuple[NDArray[np.int64], ND
     return np.concatenate(starts), np.concatenate(ends), np.concatenate(totals)
 
 
-def episodes(transitions: Transitions) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """What all frames of an episode have in common: that they are acted into one another.
+def runs(transitions: Transitions, longest: int) -> Iterator[NDArray[np.int64]]:
+    """Runs of up to ``longest`` transitions, each starting where the one before it ended.
+
+    Every transition is in exactly one, whatever the links between frames: branches, rings, a frame that stays.
+    """
+    start, end = transitions.start, transitions.end
+    waiting: dict[int, list[int]] = {}
+    for i in reversed(range(len(start))):
+        waiting.setdefault(int(start[i]), []).append(i)
+    follower = [waiting[int(frame)].pop() if waiting.get(int(frame)) else None for frame in end]
+    heads = np.setdiff1d(np.arange(len(start)), [i for i in follower if i is not None])
+    done = np.zeros(len(start), bool)
+    for head in (*heads, *range(len(start))):  # after the heads, what is left are rings, which start anywhere
+        chain: list[int] = []
+        at: int | None = int(head)
+        while at is not None and not done[at]:
+            done[at] = True
+            chain.append(at)
+            at = follower[at]
+        for cut in range(0, len(chain), longest):
+            yield np.array(chain[cut : cut + longest])
+
+
+def views(transitions: Transitions, longest: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """The frames of all `runs`, which within a run are acted into one another.
 
     Returns:
-        The frames, episode after episode, each in the order of its walk, ``(F,)``; how many there are of each episode;
-        and the product of the displacements since the episode's first frame, ``(F, dim)``.
+        The frames, run after run, each in the order of its walk, ``(F,)``; how many there are of each run; and the
+        product of the displacements since the run's first frame, ``(F, dim)``.
     """
-    follower = np.full(len(transitions.frames), -1)
-    follower[transitions.start] = np.arange(len(transitions))
-    group = group_from_name(transitions.group)
-    frame = np.setdiff1d(transitions.start, transitions.end)
-    episode, moved = np.arange(len(frame)), np.tile(group.identity(), (len(frame), 1))
-    parts = []
-    while len(frame):
-        parts.append((episode, frame, moved))
-        following = follower[frame]
-        on = following >= 0
-        episode, frame = episode[on], transitions.end[following[on]]
-        moved = group.compose(transitions.displacement[following[on]].astype(float), moved[on])
-    episode, frame, moved = (np.concatenate(each) for each in zip(*parts, strict=True))
-    order = np.argsort(episode, kind="stable")
-    return frame[order], np.bincount(episode), moved[order].astype(np.float32)
+    chains, group = list(runs(transitions, longest)), group_from_name(transitions.group)
+    length = np.array([len(chain) + 1 for chain in chains])
+    begin = np.cumsum(length) - length
+    frame = np.concatenate([[transitions.start[chain[0]], *transitions.end[chain]] for chain in chains])
+    moved = np.tile(group.identity(), (len(frame), 1))
+    for step in range(1, length.max()):
+        rows = begin[length > step] + step
+        last = np.array([chain[step - 1] for chain in chains if len(chain) >= step])
+        moved[rows] = group.compose(transitions.displacement[last].astype(float), moved[rows - 1])
+    return frame, length, moved.astype(np.float32)
 
 
 def equal(a: Transitions, b: Transitions) -> bool:

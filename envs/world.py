@@ -5,7 +5,7 @@ agent is asked to make), with commands behind it in worlds that take some (a gri
 
 | key of ``info`` | shape | meaning |
 |---|---|---|
-| ``displacement`` | ``(dim,)`` | what was *performed*: odometry; not the action where something blocks |
+| ``displacement`` | ``(dim,)`` | what was *performed*: odometry; not the action where something blocks or reflects |
 | ``agent_pose`` | ``(dim,)`` | the true pose, displaced from the left; for evaluation, training never sees it |
 
 Worlds add what else is true of them: those with a task in `envs.task`, those with classes and symmetries in

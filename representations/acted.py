@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envs.groups import group_from_name
-from envs.transitions import Transitions, episodes
+from envs.transitions import Transitions, views
 from representations.encoder import Encoder, as_tensor, to_images
 from representations.networks import make_backbone
 from representations.training import Stage
@@ -22,9 +22,11 @@ Latents = dict[str, Tensor]
 Learned = TypeVar("Learned", bound=Encoder)
 
 IMAGES = 64
-"""Images in one update."""
+"""Images in one update, at most."""
 VIEWS = 4
-"""How many of them are of one episode; fewer where episodes are shorter."""
+"""How many of them are of one walk; fewer where all walks are shorter."""
+LONGEST_WALK = 100
+"""Steps after which a new walk begins, where no episode ends: errors of displacements add up along a walk."""
 SAME_CLASS = 0.8
 """Cosine of classes from which on they are the same."""
 
@@ -89,13 +91,27 @@ class PosedEncoder(ActedEncoder):
         """Actions ``(B, M, group.dim)`` all of which lead from what has the latents ``a`` to what has ``b``."""
 
 
+class Views(NamedTuple):
+    """A batch: one view of every walk that was drawn, then a second of every walk, and so on.
+
+    Attributes:
+        images: ``(views · walks, C, H, W)``.
+        moved: what has acted since the walk began, ``(views · walks, dim)``.
+        frame: numbers of the frames, ``(views · walks,)``.
+    """
+
+    images: Tensor
+    moved: Tensor
+    frame: Tensor
+
+
 class PairLearner(nn.Module, ABC, Generic[Learned]):
     """What all that learn from ``(x, g, y = g·x)`` have in common: the data, and random batches of it.
 
-    A batch has a few images, views, of each of several episodes, and all pairs of views are learned from: of four
-    images six pairs, at the cost of two, and with less noise. They are any number of steps apart. A single step leaves
-    ``y`` near ``x`` where the group is not compact, and what is near has more in common than the class: a contrastive
-    loss would tell positions apart instead.
+    A batch has a few images, views, of each of several walks, and all pairs of views are learned from: of four images
+    six pairs, at the network's cost of two, and with less noise. They are any number of steps apart. A single step
+    leaves ``y`` near ``x`` where the group is not compact, and what is near has more in common than the class: a
+    contrastive loss would tell positions apart instead.
 
     Args:
         encoder: what to train.
@@ -105,8 +121,8 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
     Attributes:
         updates: how many there are at scale 1.
         learning_rate: of the first half of them (`representations.training.Stage`).
-        views: how many images of an episode are in a batch.
-        drawn_episodes: how many episodes are.
+        views: how many images of a walk are in a batch.
+        walks: how many walks are.
 
     Raises:
         ValueError: the transitions' group or frames are not the encoder's.
@@ -123,11 +139,13 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
         device = next(encoder.parameters()).device
         self._group = group_from_name(transitions.group)
         self._frames = as_tensor(transitions.frames).to(device)
-        self._walked, self._length, self._moved = (as_tensor(each).to(device) for each in episodes(transitions))
+        self._walked, self._length, self._moved = (
+            as_tensor(each).to(device) for each in views(transitions, LONGEST_WALK)
+        )
         self._begin = self._length.cumsum(0) - self._length
-        self._episode = torch.arange(len(self._length), device=device).repeat_interleave(self._length)
+        self._walk = torch.arange(len(self._length), device=device).repeat_interleave(self._length)
         self.views = min(VIEWS, int(self._length.max()))
-        self.drawn_episodes = IMAGES // self.views
+        self.walks = IMAGES // self.views
         self._pairs = torch.combinations(torch.arange(self.views, device=device)).T
 
     @abstractmethod
@@ -142,53 +160,57 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
     @property
     def batch_size(self) -> int:
         """Pairs in one update."""
-        return self.drawn_episodes * self._pairs.shape[1]
+        return self.walks * self._pairs.shape[1]
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A batch: a view of every episode, then a second of every episode, and so on.
-
-        Returns:
-            Images ``(views · episodes, C, H, W)``, and what has acted since their episode began,
-            ``(views · episodes, dim)``.
-        """
+    def draw(self, generator: torch.Generator) -> Views:
+        """A random batch; longer walks are drawn more often, so that all frames are drawn equally often."""
         device = self._frames.device
-        chosen = torch.randint(len(self._walked), (self.drawn_episodes,), generator=generator)
-        episode = self._episode[chosen.to(device)]
-        length = self._length[episode]
+        chosen = torch.randint(len(self._walked), (self.walks,), generator=generator)
+        walk = self._walk[chosen.to(device)]
+        length = self._length[walk]
         # One frame from each of as many parts as views, from anywhere on: none is drawn twice, unless there are fewer.
-        share = torch.rand(self.views + 1, self.drawn_episodes, generator=generator).to(device)
+        share = torch.rand(self.views + 1, self.walks, generator=generator).to(device)
         bounds = torch.arange(self.views + 1, device=device)[:, None] * length // self.views
         along = (share[0] * length).long() + bounds[:-1] + (share[1:] * bounds.diff(dim=0)).long()
-        rows = (self._begin[episode] + along % length).flatten()
-        return to_images(self._frames.index_select(0, self._walked[rows])), self._moved[rows]
+        rows = (self._begin[walk] + along % length).flatten()
+        frame = self._walked[rows]
+        return Views(to_images(self._frames.index_select(0, frame)), self._moved[rows], frame)
 
-    def paired(self, moved: Tensor, latents: Latents) -> tuple[Tensor, Latents, Latents]:
-        """All pairs of views of an episode.
+    def paired(self, drawn: Views, latents: Latents) -> tuple[Tensor, Latents, Latents]:
+        """All pairs of views of a walk.
 
         Args:
-            moved: what has acted since the episode began, as `draw` returns it.
-            latents: of the images that it returns with them.
+            drawn: a batch.
+            latents: of its images.
 
         Returns:
-            Displacements ``(pairs · episodes, dim)`` that lead from the first to the second of each pair, the latents
-            of the first, and those of the second.
+            Displacements ``(pairs · walks, dim)`` that lead from the first to the second of each pair, the latents of
+            the first, and those of the second.
         """
 
         def both(batch: Tensor) -> Tensor:
             return batch.reshape(self.views, -1, *batch.shape[1:])[self._pairs].flatten(1, 2)
 
-        before, after = both(moved)
+        before, after = both(drawn.moved)
         pairs = {name: both(latent) for name, latent in latents.items()}
         first, second = ({name: pair[index] for name, pair in pairs.items()} for index in range(2))
         return self._group.compose(after, self._group.inverse(before)), first, second
 
-    def following(self, batch: Tensor) -> Tensor:
-        """What each image's next view has in a batch ``(views · episodes, …)``; after the last comes the first."""
-        return batch.roll(-self.drawn_episodes, 0)
 
-    def onwards(self, moved: Tensor) -> Tensor:
-        """Displacements ``(views · episodes, dim)`` that lead from each image to its next view."""
-        return self._group.compose(self.following(moved), self._group.inverse(moved))
+class NextViewLearner(PairLearner[Learned]):
+    """What learns to draw has fewer pairs, since drawing is dear: each view and the next of its walk."""
+
+    @property
+    def batch_size(self) -> int:
+        return self.walks * self.views
+
+    def onwards(self, drawn: Views) -> tuple[Tensor, Tensor]:
+        """Displacements ``(views · walks, dim)`` that lead from each view to the next, and the images there.
+
+        After the last view comes the first.
+        """
+        after, images = (batch.roll(-self.walks, 0) for batch in (drawn.moved, drawn.images))
+        return self._group.compose(after, self._group.inverse(drawn.moved)), images
 
 
 def first_of_class(classes: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

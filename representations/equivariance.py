@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -62,15 +63,15 @@ def walks(transitions: Transitions, steps: int, batches: int = 10, seed: int = 0
     for _ in range(steps - 1):
         after = leaving[transitions.end[along[:, -1]]]
         along = np.concatenate([along, after[:, None]], 1)[after >= 0]
-    ends = transitions.end[along[:, -1]]
-    along = along[list({transitions.frames[end].tobytes(): row for row, end in enumerate(ends)}.values())]
+    along = np.random.default_rng(seed).permutation(along)
+    images = (transitions.frames[transitions.end[walk[-1]]] for walk in along)
+    along = along[list({sha256(image).digest(): row for row, image in enumerate(images)}.values())]
     if len(along) < BATCH:
         raise ValueError(
             f"{BATCH} walks of {steps} steps to different images are needed, the transitions hold {len(along)}; "
-            "collect more"
+            "collect more, or where more can be seen"
         )
-    count = min(batches, len(along) // BATCH) * BATCH
-    along = np.random.default_rng(seed).choice(along, count, replace=False)
+    along = along[: min(batches, len(along) // BATCH) * BATCH]
     return Walks(
         transitions.frames[transitions.start[along[:, 0]]],
         transitions.frames[transitions.end[along[:, -1]]],

@@ -117,12 +117,12 @@ class HarmonicLearner(PairLearner[HarmonicEncoder]):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Vectors that follow the action, those that can of length 1, and classes that stay and differ from others'."""
-        images, moved = self.draw(generator)
-        latents = self.encoder.latents(images)
-        displacement, x, y = self.paired(moved, latents)
+        drawn = self.draw(generator)
+        latents = self.encoder.latents(drawn.images)
+        displacement, x, y = self.paired(drawn, latents)
         turned = (y["harmonics"] - self.encoder.act(displacement, x)["harmonics"]).square().sum(1).mean()
         strain = torch.stack([_strain(each).mean() for each in self.encoder.basis.split(latents["harmonics"])]).sum()
-        contrast = info_nce(x["class"], y["class"], self.drawn_episodes)
+        contrast = info_nce(x["class"], y["class"], self.walks)
         parts = {"turned": turned.detach(), "strain": strain.detach(), "contrast": contrast.detach()}
         return turned + STRAIN * strain + contrast, parts
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from envs.transitions import Transitions
-from representations.acted import Latents, PairLearner, PosedEncoder
+from representations.acted import Latents, NextViewLearner, PosedEncoder
 from representations.networks import decoder
 
 
-class LookingLearner(PairLearner[PosedEncoder]):
-    """Trains a decoder on the latents of an encoder, as seen and as acted upon.
+class LookingLearner(NextViewLearner[PosedEncoder]):
+    """Trains a decoder on latents of an encoder that were acted upon.
 
     Args:
         encoder: trained; it stays as it is.
@@ -34,10 +34,11 @@ class LookingLearner(PairLearner[PosedEncoder]):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images drawn from latents of others that were acted upon."""
-        images, moved = self.draw(generator)
+        drawn = self.draw(generator)
+        displacement, images = self.onwards(drawn)
         with torch.no_grad():
-            foretold = self.encoder.act(self.onwards(moved), self.encoder.latents(images))
-        error = (self.drawn(foretold) - self.following(images)).pow(2).sum((1, 2, 3)).mean()
+            foretold = self.encoder.act(displacement, self.encoder.latents(drawn.images))
+        error = (self.drawn(foretold) - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"looking": error.detach()}
 
     def drawn(self, latents: Latents) -> Tensor:

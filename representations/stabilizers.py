@@ -158,15 +158,14 @@ class StabilizerLearner(PairLearner[StabilizerEncoder]):
             generator: draws it.
             factor: on λ.
         """
-        images, moved = self.draw(generator)
-        group = self.encoder.acting
-        classes, raw = self.encoder.outputs(images)
+        drawn, group = self.draw(generator), self.encoder.acting
+        classes, raw = self.encoder.outputs(drawn.images)
         relaxed = group.relax(raw)
-        displacement, x, y = self.paired(moved, {"class": classes, "poses": relaxed})
+        displacement, x, y = self.paired(drawn, {"class": classes, "poses": relaxed})
         pose = chamfer(group, y["poses"], group.compose(displacement[:, None], x["poses"])).mean()
         strain = group.strain(relaxed).sum(1).mean()
         gathered = pairwise(group, relaxed, relaxed).mean()
-        contrast = info_nce(x["class"], y["class"], self.drawn_episodes)
+        contrast = info_nce(x["class"], y["class"], self.walks)
         parts = {"pose": pose, "strain": strain, "gathered": gathered, "contrast": contrast}
         loss = pose + STRAIN * strain + factor * self._gather * gathered + contrast
         return loss, {name: part.detach() for name, part in parts.items()}
@@ -192,7 +191,7 @@ def info_nce(x: Tensor, y: Tensor, items: int) -> Tensor:
     Args:
         x: classes ``(n, k)``.
         y: of the same things, acted upon.
-        items: the sum is over so many different ones, which follow each other in ``x``.
+        items: the sum is over so many ``x'``, which follow each other in ``x``.
     """
     different = x.reshape(-1, items, x.shape[1])
     spread = (different @ different.mT / TEMPERATURE).logsumexp(2)

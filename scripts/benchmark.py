@@ -66,6 +66,8 @@ class Benchmark(Command):
                 results=self.results,
                 work=self.work,
             )
+        if self.add:
+            raise ValueError(f"seeds are added to the results of class-pose and stabilizers alone, not of {self.what}")
         measure = {"encoder": self._encoder, "rl": self._rl, "render": self._render}[self.what]
         task_class(self._world)
         rows = [self._cached(seed, measure) for seed in seeds]

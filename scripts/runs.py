@@ -73,8 +73,21 @@ def over_seeds(rows: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
     return {**provenance(), "commit": commits, "seeds": seeds, "figures": figures}
 
 
-def rows_of(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The rows that a result file's content is made of (`over_seeds`), by their seeds."""
+def with_earlier(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """A result over its seeds and those that an earlier one has besides; its commands and processors stay named."""
+    rows = _rows_of(earlier) | _rows_of(result)
+    both = over_seeds([rows[seed] for seed in sorted(rows)], sorted(rows))
+    processor = _joined(earlier["machine"]["processor"], result["machine"]["processor"])
+    command = _joined(earlier["command"], result["command"])
+    return {**both, "command": command, "machine": {**result["machine"], "processor": processor}}
+
+
+def _joined(*names: str) -> str:
+    """All that are named, once each."""
+    return ", ".join(dict.fromkeys(each for several in names for each in several.split(", ")))
+
+
+def _rows_of(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
     rows = {}
     for index, seed in enumerate(result["seeds"]):
         figures = {label: each["seeds"][index] for label, each in result["figures"].items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.commands import HELD_OUT_SEED, random_actions, resolve
 from scripts.jobs import Show, run_jobs
-from scripts.runs import commit, over_seeds, provenance, read_json, rows_of, write_json
+from scripts.runs import commit, over_seeds, provenance, read_json, with_earlier, write_json
 
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
@@ -330,49 +330,51 @@ def benchmark_symmetry(
     if world is not None and world not in WORLDS[what]:
         raise ValueError(f"the benchmark {what} has no world {world!r}; choose from {list(WORLDS[what])}")
     size = QUICK if quick else FULL
-    chosen = WORLDS[what] if world is None else (world,)
-    folder = work / what / size.name
     suffix = "" if world is None else f"_{world.lower()}"
     path = results / f"{what.replace('-', '_')}{suffix}.json"
-    rows = _earlier(path, size) if add else {}
-    cells = {
-        seed: [
-            Cell(name, method, seed, size, device, folder)
-            for name in chosen
+    if add:
+        _earlier(path, size)  # before anything is done that could not be added
+    rows = [
+        [
+            Cell(name, method, seed, size, device, work / what / size.name)
+            for name in (WORLDS[what] if world is None else (world,))
             for method in METHODS[what]
             if suits(method, world_class(name).group.name)
         ]
         for seed in seeds
-    }
-    for row in cells.values():
-        _run(row)
-    rows |= {seed: _row(row) for seed, row in cells.items()}
-    result = over_seeds([rows[seed] for seed in sorted(rows)], sorted(rows))
+    ]
+    for cells in rows:
+        _run(cells)
+    result = over_seeds([_row(cells) for cells in rows], seeds)
+    if add and (earlier := _earlier(path, size)):
+        result = with_earlier(result, earlier)
     write_json(path, {**result, "size": size.name})
     return {label: each["mean"] for label, each in result["figures"].items()}
 
 
-def _earlier(path: Path, size: Size) -> dict[int, dict[str, Any]]:
-    """What a result file has of each seed; nothing where there is none."""
-    if not path.exists():
-        return {}
-    result = read_json(path)
-    if result.get("size") != size.name:
+def _earlier(path: Path, size: Size) -> dict[str, Any]:
+    """The result that seeds are added to; nothing where there is none.
+
+    Raises:
+        ValueError: it is of another size.
+    """
+    result: dict[str, Any] = read_json(path) if path.exists() else {}
+    if result and result.get("size") != size.name:
         raise ValueError(
             f"{path} has seeds of the size {result.get('size', 'unknown')}, to which none of {size.name} can be added; "
             "leave out --add, or choose other --results"
         )
-    return rows_of(result)
+    return result
 
 
-def _run(row: list[Cell]) -> None:
+def _run(cells: list[Cell]) -> None:
     """Make the cells of a seed that are not there: what they learn from first, which is removed when all are."""
-    missing = [cell for cell in row if not cell.makes.exists()]
+    missing = [cell for cell in cells if not cell.makes.exists()]
     needed = dict.fromkeys(each for cell in missing for each in cell.needs)
     run_jobs([each for each in needed if not each.makes.exists()])
     slowest_first = sorted(missing, key=lambda cell: cell.method != "neural renderer")
     run_jobs(slowest_first)  # so that at the end no core waits for it
-    for used in {each for cell in row for each in (cell.experience, cell.held_out)}:
+    for used in {each for cell in cells for each in (cell.experience, cell.held_out)}:
         if used.makes.exists():
             shutil.rmtree(used.makes)
 

@@ -1,5 +1,6 @@
 """Jobs in other processes: all are done, on one process after another, and what goes wrong there is said here."""
 
+import atexit
 import os
 import signal
 import time
@@ -44,6 +45,19 @@ def test_processes_are_kept_and_draws_do_not_depend_on_jobs_before(
     processes, draws = zip(*((tmp_path / name).read_text().split() for name in names), strict=True)
     assert str(os.getpid()) not in processes and len(set(processes)) < len(names)
     assert len(set(draws)) == 1
+
+
+@dataclass(frozen=True)
+class Late(Note):
+    def run(self, show: Show) -> None:
+        atexit.register(time.sleep, 2)
+
+
+def test_a_process_that_is_not_needed_any_more_goes_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_jobs([Late("late", tmp_path)])
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -202,17 +202,37 @@ def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path, monkeypatch: 
     assert figures["Arrows, set of poses: hit_rate_1"] == result["figures"]["Arrows, set of poses: hit_rate_1"]["mean"]
     rows = compared(result["figures"], ["hit_rate_1", "hit_rate_20", "order_right_objects"])
     assert [row.split(" | ")[0] for row in rows[2:]] == [f"| Arrows, {each}" for each in METHODS["stabilizers"]]
-    more = replace(bench, seed=1, add=True)
-    more.run()
-    both = read_json(tmp_path / "stabilizers_arrows.json")
-    assert both["seeds"] == [100, 101]
-    label = "Arrows, set of poses: hit_rate_1"
-    assert both["figures"][label]["seeds"][0] == figures[label] and len(both["figures"][label]["seeds"]) == 2
-    monkeypatch.setattr("scripts.symmetry.QUICK", replace(TINY, updates=2))
-    with pytest.raises(ValueError, match="to which none of strided-200-2000-2 can be added; leave out --add"):
-        more.run()
     with pytest.raises(ValueError, match="class-pose has no world 'Arrows'; choose from"):
         Benchmark(what="class-pose", world="Arrows", quick=True, results=tmp_path, work=tmp_path).run()
+
+
+def test_seeds_are_added_to_those_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.symmetry.QUICK", TINY)
+    monkeypatch.setitem(METHODS, "stabilizers", ("one pose",))
+    for seed in (100, 101, 102):
+        cell = Cell("Arrows", "one pose", seed, TINY, "cpu", tmp_path / "work" / "stabilizers" / TINY.name)
+        write_json(cell.makes, {"commit": f"c{seed}", "figures": {"hit_rate_1": seed / 1000}})
+    path = tmp_path / "stabilizers_arrows.json"
+    bench = Benchmark(
+        what="stabilizers", world="Arrows", quick=True, results=tmp_path, work=tmp_path / "work", add=True
+    )
+    monkeypatch.setattr("sys.argv", ["equiact", "first"])
+    replace(bench, seed=1).run()
+    write_json(path, {**read_json(path), "machine": {"processor": "another", "cores": 2}})
+    monkeypatch.setattr("sys.argv", ["equiact", "second"])
+    replace(bench, seeds=2).run()
+    result = read_json(path)
+    assert result["seeds"] == [100, 101] and result["commit"] == "c100, c101", "one of them anew"
+    assert result["figures"]["Arrows, one pose: hit_rate_1"]["seeds"] == [0.1, 0.101]
+    assert result["command"] == "equiact first, equiact second"
+    assert result["machine"]["processor"].startswith("another, ")
+    write_json(path, {key: value for key, value in result.items() if key != "size"})
+    with pytest.raises(ValueError, match="has seeds of the size unknown, to which none of strided-200-2000-3 can be"):
+        replace(bench, seed=2).run()
+    replace(bench, seed=2, add=False).run()
+    assert read_json(path)["seeds"] == [102]
+    with pytest.raises(ValueError, match="seeds are added to the results of class-pose and stabilizers alone"):
+        replace(bench, what="encoder", world=None).run()
 
 
 def test_classes_with_other_symmetries_are_shown_first() -> None:

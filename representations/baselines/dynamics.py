@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneMotions, PlaneRotations, Product, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import IMAGES, ActedEncoder, Latents, PairLearner, pairwise_squared
+from representations.acted import ActedEncoder, Latents, PairLearner, pairwise_squared
 from representations.networks import decoder, make_backbone
 from representations.training import Stage
 
@@ -152,8 +152,8 @@ def matrix(group: Group, g: Tensor) -> Tensor:
     return torch.cat([upper, last], -2)
 
 
-def squared(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared distance of latents, row by row."""
+def mean_squared_gap(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distance of latents ``a`` from those in the same rows of ``b``, averaged over the rows."""
     return (a - b).flatten(1).square().sum(1).mean()
 
 
@@ -168,12 +168,12 @@ class DynamicsLearner(PairLearner[ActedEncoder]):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of what is foretold, and the hinge between different items."""
-        images, moved = self.draw(generator)
-        latents = self.encoder.latents(images)
-        displacement, x, y = self.paired(moved, latents)
-        foretold = squared(self.encoder.act(displacement, x)["state"], y["state"])
+        drawn = self.draw(generator)
+        latents = self.encoder.latents(drawn.images)
+        displacement, x, y = self.paired(drawn, latents)
+        foretold = mean_squared_gap(self.encoder.act(displacement, x)["state"], y["state"])
         apart = self.encoder.gap(latents, latents)
-        others = ~torch.eye(len(apart), dtype=torch.bool, device=apart.device)
+        others = drawn.frame[:, None] != drawn.frame
         hinge = functional.relu(MARGIN - apart)[others].mean()
         return foretold + hinge, {"foretold": foretold.detach(), "hinge": hinge.detach()}
 
@@ -188,21 +188,21 @@ class AutoencoderDynamicsLearner(PairLearner[AutoencoderDynamics]):
     def stages(self) -> list[Stage]:
         seen = [*self.encoder.trunk.parameters(), *self.encoder.head.parameters(), *self.decoder.parameters()]
         foretold = list(self.encoder.transition.parameters())
-        later = max(1, self.steps // 2)
+        later, images = max(1, self.steps // 2), self.walks * self.views
         return [
-            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, IMAGES, self.learning_rate),
+            Stage("reconstruction", max(1, self.steps - later), self.reconstruct, seen, images, self.learning_rate),
             Stage("transition", later, self.loss, foretold, self.batch_size, self.learning_rate),
         ]
 
     def reconstruct(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of images, summed over the pixels."""
-        images, _ = self.draw(generator)
+        images = self.draw(generator).images
         error = (self.decoder(self.encoder.latents(images)["state"]) - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"reconstruction": error.detach()}
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        images, moved = self.draw(generator)
+        drawn = self.draw(generator)
         with torch.no_grad():
-            displacement, x, y = self.paired(moved, self.encoder.latents(images))
-        foretold = squared(self.encoder.act(displacement, x)["state"], y["state"])
+            displacement, x, y = self.paired(drawn, self.encoder.latents(drawn.images))
+        foretold = mean_squared_gap(self.encoder.act(displacement, x)["state"], y["state"])
         return foretold, {"foretold": foretold.detach()}

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
 from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, PairLearner, pairwise_squared
+from representations.acted import ActedEncoder, Latents, NextViewLearner, pairwise_squared
 from representations.networks import decoder, make_backbone
 
 SIDE, CHANNELS = 6, 8
@@ -95,7 +95,7 @@ def affine(group: Group, g: Tensor) -> Tensor:
     return torch.cat([turn, shift[..., None]], 2)
 
 
-class NeuralRendererLearner(PairLearner[NeuralRenderer]):
+class NeuralRendererLearner(NextViewLearner[NeuralRenderer]):
     """Trains a `NeuralRenderer`: images are drawn from the volumes of others, moved.
 
     Args:
@@ -109,8 +109,9 @@ class NeuralRendererLearner(PairLearner[NeuralRenderer]):
         self.decoder = decoder(CELLS, encoder.shape).to(next(encoder.parameters()).device)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of images drawn from each other's volume, summed over the pixels."""
-        images, moved = self.draw(generator)
-        foretold = self.encoder.placed(self.encoder.act(self.onwards(moved), self.encoder.latents(images)))
-        error = (self.decoder(foretold.flatten(1)) - self.following(images)).pow(2).sum((1, 2, 3)).mean()
+        """Squared error of images drawn from the volumes of others that were moved, summed over the pixels."""
+        drawn = self.draw(generator)
+        displacement, images = self.onwards(drawn)
+        foretold = self.encoder.placed(self.encoder.act(displacement, self.encoder.latents(drawn.images)))
+        error = (self.decoder(foretold.flatten(1)) - images).pow(2).sum((1, 2, 3)).mean()
         return error, {"rendering": error.detach()}

@@ -147,6 +147,13 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
         self.views = min(VIEWS, int(self._length.max()))
         self.walks = IMAGES // self.views
         self._pairs = torch.combinations(torch.arange(self.views, device=device)).T
+        self._batches: Tensor
+        self.register_buffer("_batches", torch.zeros((), dtype=torch.long))
+
+    @property
+    def progress(self) -> float:
+        """Share of the updates that are done, or under way; where training resumes, it goes on from there."""
+        return int(self._batches) / self.steps
 
     @abstractmethod
     def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -164,6 +171,7 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
 
     def draw(self, generator: torch.Generator) -> Views:
         """A random batch; longer walks are drawn more often, so that all frames are drawn equally often."""
+        self._batches += 1
         device = self._frames.device
         chosen = torch.randint(len(self._walked), (self.walks,), generator=generator)
         walk = self._walk[chosen.to(device)]

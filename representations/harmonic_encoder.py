@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from representations.acted import Latents, PairLearner, PosedEncoder, first_of_class, pairwise_squared
+from representations.acted import Latents, PosedEncoder, first_of_class, pairwise_squared
 from representations.harmonics import Harmonics
-from representations.stabilizers import STRAIN, info_nce
+from representations.stabilizers import STRAIN, PosedLearner
 
 SYMMETRIC = 0.8
 """Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
@@ -101,7 +101,7 @@ class HarmonicEncoder(PosedEncoder):
         return actions.numpy() if isinstance(like, np.ndarray) else actions.to(like.device)
 
 
-class HarmonicLearner(PairLearner[HarmonicEncoder]):
+class HarmonicLearner(PosedLearner[HarmonicEncoder]):
     """Trains a `HarmonicEncoder` on transitions ``(x, g, y = g·x)``.
 
     Args:
@@ -122,7 +122,7 @@ class HarmonicLearner(PairLearner[HarmonicEncoder]):
         displacement, x, y = self.paired(drawn, latents)
         turned = (y["harmonics"] - self.encoder.act(displacement, x)["harmonics"]).square().sum(1).mean()
         strain = torch.stack([_strain(each).mean() for each in self.encoder.basis.split(latents["harmonics"])]).sum()
-        contrast = info_nce(x["class"], y["class"], self.walks)
+        contrast = self.contrast(x, y, latents["class"])
         parts = {"turned": turned.detach(), "strain": strain.detach(), "contrast": contrast.detach()}
         return turned + STRAIN * strain + contrast, parts
 

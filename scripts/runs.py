@@ -14,6 +14,11 @@ from typing import Any
 FIRST_SEED = 100
 """Seeds below it are for tuning; figures are reported on seeds from it on."""
 
+ROOT = Path(__file__).resolve().parent.parent
+"""Of the checkout that this package lies in."""
+CODE = ("agents", "envs", "representations", "scripts", "pyproject.toml", "requirements.lock")
+"""What figures come from: that results were written does not make a checkout another."""
+
 PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "gymnasium", "stable-baselines3", "numpy")
 
 
@@ -40,18 +45,18 @@ def command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def commit() -> str:
-    """The commit of the checkout this package lies in, ``-dirty`` if it was edited, or the installed version."""
-    root = Path(__file__).resolve().parent.parent
+def commit(root: Path = ROOT) -> str:
+    """The commit of the checkout this package lies in, ``-dirty`` if code was edited, or the installed version."""
     try:
-        run = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        described = _git(root, "describe", "--always", "--abbrev=12", "--exclude=*")
+        edited = _git(root, "status", "--porcelain", "--", *CODE)
     except (OSError, subprocess.CalledProcessError):
         return f"equiact {installed('equiact')}"
+    return f"{described}-dirty" if edited else described
+
+
+def _git(root: Path, *arguments: str) -> str:
+    run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
     return run.stdout.strip()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from scripts.benchmark import Benchmark
 from scripts.cli import COMMANDS, main
 from scripts.demo import Demo
 from scripts.doctor import Doctor, _own
-from scripts.runs import over_seeds, write_json
+from scripts.runs import CODE, commit, over_seeds, write_json
 from scripts.train import Train
 
 
@@ -135,3 +136,27 @@ def test_the_doctor_sees_a_package_that_shadows_ours(tmp_path: Path, monkeypatch
     finding = _own("agentsshadow")()
     assert not finding.well
     assert "comes first on sys.path" in finding.mend
+
+
+def test_results_do_not_make_a_checkout_dirty_but_code_does(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(
+            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True
+        )
+
+    (tmp_path / "envs").mkdir()
+    for name in ("envs/file", *(name for name in CODE if "." in name), "agents", "representations", "scripts"):
+        (tmp_path / name).write_text("1")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    clean = commit(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "figures.json").write_text("{}")
+    assert len(clean) == 12 and commit(tmp_path) == clean
+    (tmp_path / "envs" / "file").write_text("2")
+    assert commit(tmp_path) == f"{clean}-dirty"
+    (tmp_path / "envs" / "file").write_text("1")
+    (tmp_path / "envs" / "new").write_text("3")
+    assert commit(tmp_path) == f"{clean}-dirty"
+    assert commit(tmp_path.parent / "nowhere").startswith("equiact ")

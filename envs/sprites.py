@@ -102,7 +102,7 @@ class MultiSprites(OrbitWorld):
 def reflected(wanted: Float, low: Float | float, high: Float | float) -> Float:
     """Poses within bounds: what would lie beyond one comes back from it, as from a mirror.
 
-    Random actions then lead everywhere equally often. Stopped at the bounds, one pose in ten would lie in a corner.
+    Random actions then lead everywhere equally often. Stopped at the bounds, many would end in the same corners.
 
     >>> reflected(np.array([-0.2, 0.5, 1.2, 2.5]), 0.0, 1.0).round(6)
     array([0.2, 0.5, 0.8, 0.5])

@@ -117,6 +117,7 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
         encoder: what to train.
         transitions: frames and displacements; their truths are not read.
         scale: factor on the number of updates.
+        most_views: how many images of a walk are in a batch, where it has as many.
 
     Attributes:
         updates: how many there are at scale 1.
@@ -131,7 +132,7 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
     updates = 6000
     learning_rate = 3e-3  # at 1e-3 one seed of two had not learned the poses of Chairs
 
-    def __init__(self, encoder: Learned, transitions: Transitions, scale: float = 1.0) -> None:
+    def __init__(self, encoder: Learned, transitions: Transitions, scale: float = 1.0, most_views: int = VIEWS) -> None:
         super().__init__()
         encoder.require_fitting(transitions)
         self.encoder = encoder
@@ -144,7 +145,7 @@ class PairLearner(nn.Module, ABC, Generic[Learned]):
         )
         self._begin = self._length.cumsum(0) - self._length
         self._walk = torch.arange(len(self._length), device=device).repeat_interleave(self._length)
-        self.views = min(VIEWS, int(self._length.max()))
+        self.views = min(most_views, int(self._length.max()))
         self.walks = IMAGES // self.views
         self._pairs = torch.combinations(torch.arange(self.views, device=device)).T
         self._batches: Tensor

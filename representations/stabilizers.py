@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from envs.groups import Group
 from envs.transitions import Transitions
-from representations.acted import Latents, PairLearner, PosedEncoder
+from representations.acted import VIEWS, Latents, PairLearner, PosedEncoder
 from representations.training import Stage
 
 ANNEALING = (20.0, 10.0, 5.0, 2.0, 1.0)
@@ -53,6 +53,8 @@ TEMPERATURE = 0.4
 """τ of the contrastive loss."""
 SET_RATE = 1e-3
 """Learning rate of sets of more than one: at 3e-3 their elements part before the object is seen."""
+SET_VIEWS = 2
+"""Views of a walk from which sets of more than one learn: with four, of fewer walks, orders of Arrows were missed."""
 ALIGNMENT = (1.0, 1.15)
 """α, the weight of its first term, at first and from half-way on."""
 
@@ -155,7 +157,7 @@ class StabilizerLearner(PosedLearner[StabilizerEncoder]):
         scale: float = 1.0,
         gather: float = 1.0,
     ) -> None:
-        super().__init__(encoder, transitions, scale)
+        super().__init__(encoder, transitions, scale, VIEWS if encoder.elements == 1 else SET_VIEWS)
         self._gather = gather
         if encoder.elements > 1:
             self.learning_rate = SET_RATE

@@ -16,16 +16,16 @@ Deviations from the paper, and why
   the network knows where, and which way they then turn round as the image does is hard to unlearn: of the poses in
   SO(3) a quarter was hit after 2,000 updates, with relaxed columns nine tenths. Below a weight of 1, columns of what
   the network does not know yet shrink to nothing, from where they grow the right way.
-* **Pairs are all those of four frames of a walk**, any number of steps apart (`representations.acted.PairLearner`), and
-  **classes are normalised over the batch** before their length is: of the states that tell nothing, one class for all
-  is the nearest.
+* **Pairs are all those of four frames of a walk**, of two where sets are learned, any number of steps apart
+  (`representations.acted.PairLearner`), and **classes are normalised over the batch** before their length is: of the
+  states that tell nothing, one class for all is the nearest.
 * **τ is 0.4**, not 1 (0.8 in class–pose): where there are many classes and they are hard to tell apart, at 1 they are
   noise for long, which hides what is nearest.
 * **α rises from 1 to 1.15** in the first half of the training. An item is drawn to what is left of it after a walk,
   which is any other of its class, and spread from those; at 1 the two cancel, and what noise then parts classes by
   decides between poses that are near each other. At 1.15 from the start, what tells classes apart but faintly is lost
   before it is learned: two of the four Shapes fell together with one seed of two. At 1.3 the classes of Sprites do;
-  from 0.7 on more of the 27 of MultiSprites are told apart, but their noise keeps Chairs from being learned.
+  from 0.7 on more of the 27 of MultiSprites are told apart, but the poses of Chairs were learned less well.
 * **λ is annealed**, from twenty times its value. While the encoder does not see the pose yet, the set that errs least
   is spread evenly over the group; it stays so, for evenly spread sets are moved onto themselves by many elements, and
   the second term has no gradient there: every object seemed to have N symmetries. A set that starts as one element
@@ -128,6 +128,7 @@ class PosedLearner(PairLearner[Posed]):
         encoder: what to train.
         transitions: frames and displacements; their truths are not read.
         scale: factor on the number of updates.
+        most_views: how many images of a walk are in a batch, where it has as many.
     """
 
     def contrast(self, x: Latents, y: Latents, classes: Tensor) -> Tensor:

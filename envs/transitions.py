@@ -153,19 +153,30 @@ def chains(transitions: Transitions) -> NDArray[np.int64]:
     return np.asarray(np.cumsum(begins) - 1)
 
 
+def onward(transitions: Transitions) -> NDArray[np.int64]:
+    """The transition that goes on where each one ended, ``(N,)``, or -1: no transition goes on from two.
+
+    >>> frames, move = np.zeros((4, 1, 1, 3), np.uint8), np.zeros((3, 2), np.float32)
+    >>> onward(Transitions(frames, np.array([0, 1, 1]), np.array([1, 2, 3]), move, "R2")).tolist()
+    [1, -1, -1]
+    """
+    waiting: dict[int, list[int]] = {}
+    for i in reversed(range(len(transitions))):
+        waiting.setdefault(int(transitions.start[i]), []).append(i)
+    return np.array([waiting[frame].pop() if waiting.get(frame) else -1 for frame in transitions.end.tolist()])
+
+
 def spans(transitions: Transitions, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """All spans of one to ``horizon`` consecutive transitions, themselves transitions of several steps.
 
     Returns:
         The frames they start from and lead to, ``(M,)`` each, and the product of their displacements, ``(M, dim)``.
     """
-    follower = np.full(len(transitions.frames), -1)
-    follower[transitions.start] = np.arange(len(transitions))
-    group = group_from_name(transitions.group)
+    follower, group = onward(transitions), group_from_name(transitions.group)
     start, last, total = transitions.start, np.arange(len(transitions)), transitions.displacement
     parts = [(start, transitions.end, total)]
     for _ in range(horizon - 1):
-        following = follower[transitions.end[last]]
+        following = follower[last]
         on = following >= 0
         start, last = start[on], following[on]
         total = group.compose(transitions.displacement[last], total[on])
@@ -179,17 +190,13 @@ def runs(transitions: Transitions, longest: int) -> Iterator[NDArray[np.int64]]:
 
     Every transition is in exactly one, whatever the links between frames: branches, rings, a frame that stays.
     """
-    start, end = transitions.start, transitions.end
-    waiting: dict[int, list[int]] = {}
-    for i in reversed(range(len(start))):
-        waiting.setdefault(int(start[i]), []).append(i)
-    follower = [waiting[int(frame)].pop() if waiting.get(int(frame)) else None for frame in end]
-    heads = np.setdiff1d(np.arange(len(start)), [i for i in follower if i is not None])
-    done = np.zeros(len(start), bool)
-    for head in (*heads, *range(len(start))):  # after the heads, what is left are rings, which start anywhere
+    follower = onward(transitions)
+    heads = np.setdiff1d(np.arange(len(transitions)), follower)
+    done = np.zeros(len(transitions), bool)
+    for head in (*heads, *range(len(transitions))):  # after the heads, what is left are rings, which start anywhere
         chain: list[int] = []
-        at: int | None = int(head)
-        while at is not None and not done[at]:
+        at = head
+        while at >= 0 and not done[at]:
             done[at] = True
             chain.append(at)
             at = follower[at]

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
 from envs.groups import Group
-from envs.transitions import Transitions
+from envs.transitions import Transitions, onward
 from representations.acted import ActedEncoder, first_of_class
 from representations.encoder import as_tensor
 
@@ -57,11 +57,10 @@ def walks(transitions: Transitions, steps: int, batches: int = 10, seed: int = 0
     Raises:
         ValueError: there are fewer of them than one batch.
     """
-    leaving = np.full(len(transitions.frames), -1)
-    leaving[transitions.start] = np.arange(len(transitions))
+    follower = onward(transitions)
     along = np.arange(len(transitions))[:, None]
     for _ in range(steps - 1):
-        after = leaving[transitions.end[along[:, -1]]]
+        after = follower[along[:, -1]]
         along = np.concatenate([along, after[:, None]], 1)[after >= 0]
     along = np.random.default_rng(seed).permutation(along)
     images = (transitions.frames[transitions.end[walk[-1]]] for walk in along)

@@ -158,14 +158,15 @@ class StabilizerLearner(PosedLearner[StabilizerEncoder]):
         scale: float = 1.0,
         gather: float = 1.0,
     ) -> None:
-        super().__init__(encoder, transitions, scale, VIEWS if encoder.elements == 1 else SET_VIEWS)
-        self._gather = gather
-        if encoder.elements > 1:
+        alone = encoder.elements == 1
+        super().__init__(encoder, transitions, scale, VIEWS if alone else SET_VIEWS)
+        self._gather = 0.0 if alone else gather
+        if not alone:
             self.learning_rate = SET_RATE
 
     def stages(self) -> list[Stage]:
         """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""
-        factors = ANNEALING if self._gather > 0 and self.encoder.elements > 1 else (1.0,)
+        factors = ANNEALING if self._gather > 0 else (1.0,)
         return [self._stage(factor, max(1, self.steps // len(factors))) for factor in factors]
 
     def _stage(self, factor: float, steps: int) -> Stage:

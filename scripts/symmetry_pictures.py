@@ -166,12 +166,12 @@ def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int 
 
 
 def _first_walk(transitions: Transitions, frames: int) -> Any:
-    """Frames of the first episode, one after another."""
-    leaving = dict(zip(transitions.start.tolist(), transitions.end.tolist(), strict=True))
-    walk = [int(transitions.start[0])]
-    while leaving.get(walk[-1], frames) < frames:
-        walk.append(leaving[walk[-1]])
-    return np.array(walk)
+    """Frames of the first episode, one after another, up to the first that is not among so many."""
+    from envs.transitions import runs
+
+    chain = next(runs(transitions, len(transitions)))
+    walk = np.append(transitions.start[chain[0]], transitions.end[chain])
+    return walk[np.logical_and.accumulate(walk < frames)]
 
 
 def most_different(kind: type[OrbitWorld], count: int = 5) -> list[int]:

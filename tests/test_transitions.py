@@ -189,6 +189,13 @@ def test_spans_add_up_displacements():
         np.testing.assert_allclose(total, expected[first, last])
 
 
+def test_spans_where_paths_cross_go_on_along_both():
+    start, end = np.array([0, 1, 2, 2]), np.array([2, 2, 3, 4])
+    crossing = Transitions(np.zeros((5, 2, 2, 3), np.uint8), start, end, np.ones((4, 2), np.float32), "R2")
+    begins, ends, _ = spans(crossing, 2)
+    assert sorted(zip(begins[4:].tolist(), ends[4:].tolist(), strict=True)) == [(0, 3), (1, 4)]
+
+
 def test_spans_compose_in_the_order_of_the_walk():
     """Turns in space do not commute: the later one goes on the left."""
     group, generator = group_from_name("SO3"), np.random.default_rng(0)

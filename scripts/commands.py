@@ -11,7 +11,8 @@ from scripts.progress import bar
 
 if TYPE_CHECKING:
     from envs.transitions import Transitions
-    from representations.agent_object import AgentObjectEncoder
+    from representations.acted import PairLearner
+    from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
     from representations.training import Report
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -69,22 +70,34 @@ def train_encoder(
     import torch
 
     from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
-    from representations.training import fit
 
     torch.manual_seed(seed)
     height, width, channels = transitions.frames.shape[1:]
     encoder = AgentObjectEncoder((height, width, channels), transitions.group, backbone, elongated)
     learner = AgentObjectLearner(encoder.to(resolve(device)), transitions)
+    report = fit_with_bar("Training the encoder", learner, transitions, seed, checkpoint)
+    return encoder.eval(), report
+
+
+def fit_with_bar(
+    what: str,
+    learner: AgentObjectLearner | PairLearner[Any],
+    transitions: Transitions,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> Report:
+    """Run all stages of a learner, with a progress bar; resumes from the checkpoint if there is one."""
+    from representations.training import fit
+
     stages = learner.stages()
-    with bar("Training the encoder", sum(stage.steps for stage in stages), "updates") as update:
+    with bar(what, sum(stage.steps for stage in stages), "updates") as update:
 
         def show(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
             note = f"loss {metrics['loss']:.4f}" if metrics else None
-            update(done, note=note, description=f"Training the encoder: {stage}")
+            update(done, note=note, description=f"{what}: {stage}")
 
         data = transitions.fingerprint
-        report = fit(learner, stages, seed=seed, data=data, checkpoint=checkpoint, progress=show)
-    return encoder.eval(), report
+        return fit(learner, stages, seed=seed, data=data, checkpoint=checkpoint, progress=show)
 
 
 def resolve(device: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +16,19 @@ if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
     from representations.acted import PosedEncoder
+    from representations.looking import LookingLearner
 
 SHOWN = 600
 """Frames whose latents are drawn."""
 
 
 def draw_all(
-    folder: Path,
-    kind: type[OrbitWorld],
-    encoder: PosedEncoder,
-    data: Transitions,
-    held_out: Transitions,
-    on_update: Callable[[int], None],
+    folder: Path, kind: type[OrbitWorld], looking: LookingLearner, data: Transitions, held_out: Transitions
 ) -> dict[str, float]:
     """All pictures that suit the world, into the folder; figures of what was done in them."""
+    encoder = looking.encoder
     orbits(folder / "orbits.png", kind, encoder, held_out)
-    foretold(folder / "foretold.png", encoder, data, held_out, on_update)
+    foretold(folder / "foretold.png", looking, held_out)
     if encoder.group == "SE2":
         return map_of_places(folder / "map.png", kind, encoder, data, held_out)
     if encoder.group in ("SO2", "SO3"):
@@ -62,25 +58,18 @@ def orbits(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, held_out: 
     _save(path, draw, (2.4 * len(shown), 2.8 * circles))
 
 
-def foretold(
-    path: Path, encoder: PosedEncoder, data: Transitions, held_out: Transitions, on_update: Callable[[int], None]
-) -> None:
+def foretold(path: Path, looking: LookingLearner, held_out: Transitions) -> None:
     """Before, what the decoder draws of the latent that the action has moved, and after."""
     import torch
 
     from representations.encoder import as_tensor
-    from representations.looking import LookingLearner
-    from representations.training import fit
 
-    torch.manual_seed(0)
-    learner = LookingLearner(encoder, data)
-    fit(learner, learner.stages(), seed=0, progress=lambda stage, done, total, metrics: on_update(done))
     some = np.random.default_rng(0).choice(len(held_out), 10, replace=False)
     before, after = held_out.observations[some], held_out.next_observations[some]
     with torch.no_grad():
-        latents = encoder.encode(as_tensor(before))
-        moved = encoder.act(as_tensor(held_out.displacement[some]), latents)
-        drawn = (255 * learner.drawn(moved).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
+        latents = looking.encoder.encode(as_tensor(before))
+        moved = looking.encoder.act(as_tensor(held_out.displacement[some]), latents)
+        drawn = (255 * looking.drawn(moved).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
     _rows(path, {"before": before, "foretold": drawn, "after": after})
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, resolve, train_encoder
+from scripts.commands import HELD_OUT_SEED, Command, collect_transitions, fit_with_bar, resolve, train_encoder
 from scripts.progress import bar
 from scripts.runs import provenance, write_json
 
@@ -83,7 +83,6 @@ class Train(Command):
         import torch
 
         from representations.looking import LookingLearner
-        from representations.training import fit
         from scripts.symmetry import OURS, make_learner, measure, require_suiting
         from scripts.symmetry_pictures import draw_all
 
@@ -92,29 +91,21 @@ class Train(Command):
         require_suiting(OURS[name], kind.group.name)
         transitions = self._transitions()
         torch.manual_seed(self.seed)
-        backbone, device = self.backbone or "strided", resolve(self.device)
-        learner = make_learner(OURS[name], self.world, transitions, backbone, device)
-        checkpoint = self.out.with_name(self.out.name + ".checkpoint")
-        with bar("Training the encoder", sum(stage.steps for stage in learner.stages()), "updates") as update:
-            report = fit(
-                learner,
-                learner.stages(),
-                seed=self.seed,
-                data=transitions.fingerprint,
-                checkpoint=checkpoint,
-                progress=lambda stage, done, total, metrics: update(
-                    done, note=f"loss {metrics['loss']:.4f}" if metrics else None
-                ),
-            )
-        encoder = learner.encoder.eval().to("cpu")
+        learner = make_learner(OURS[name], self.world, transitions, self.backbone or "strided", resolve(self.device))
+        checkpoints = [self.out.with_name(f"{self.out.name}{of}.checkpoint") for of in ("", ".looking")]
+        report = fit_with_bar("Training the encoder", learner, transitions, self.seed, checkpoints[0])
+        encoder = learner.encoder.eval()
         held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
         with bar("Measuring", 4, "measures") as update:
             encoder.metrics = measure(encoder, kind, held_out, lambda done, total: update(done))
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
-        with bar("A decoder for looking", LookingLearner.updates, "updates") as update:
-            used = draw_all(self.out, kind, encoder, transitions, held_out, update)
-        checkpoint.unlink()
+        torch.manual_seed(self.seed)
+        looking = LookingLearner(encoder, transitions)
+        fit_with_bar("A decoder for looking", looking, transitions, self.seed, checkpoints[1])
+        used = draw_all(self.out, kind, looking.eval().to("cpu"), transitions, held_out)
+        for each in checkpoints:
+            each.unlink()
         return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
 
     def _transitions(self) -> Transitions:

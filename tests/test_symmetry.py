@@ -1,5 +1,7 @@
 """Class and pose at work: maps, plans, the benchmark and the command; encoders that know, or have hardly learned."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -278,6 +280,34 @@ def test_train_draws_what_it_is_good_for(
     assert "hit_rate_20" in capsys.readouterr().out
     for name in ("orbits.png", "foretold.png", picture, "card.json", "training.json"):
         assert (tmp_path / "encoder" / name).stat().st_size > 100
+
+
+def test_train_stopped_at_the_decoder_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PairLearner, "updates", 3)
+    monkeypatch.setattr(LookingLearner, "updates", 4)
+    done: list[tuple[str, int]] = []
+    stop = True
+
+    @contextmanager
+    def bar(description: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+        def update(count: int, **shown: Any) -> None:
+            done.append((description, count))
+            if stop and (description, count) == ("A decoder for looking", 2):
+                raise KeyboardInterrupt
+
+        yield update
+
+    monkeypatch.setattr("scripts.commands.bar", bar)
+    out = tmp_path / "encoder"
+    arguments = ["train", "--world", "Solids", "--transitions", "300", "--out", str(out), "--device", "cpu"]
+    assert main(arguments) != 0
+    assert (out / "card.json").exists() and not (out / "foretold.png").exists()
+    done.clear()
+    stop = False
+    assert main(arguments) == 0
+    updates = [each for each in done if each[0] in ("Training the encoder", "A decoder for looking")]
+    assert updates == [("A decoder for looking", 3), ("A decoder for looking", 4)]
+    assert (out / "foretold.png").exists() and not list(tmp_path.glob("*.checkpoint"))
 
 
 def test_a_pose_where_one_is_not_enough_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,9 @@ __all__ = [
     "Product",
     "SpaceRotations",
     "Translations",
+    "factors",
     "group_from_name",
+    "is_torus",
 ]
 
 
@@ -154,6 +156,15 @@ NAMED: dict[str, Group] = {"SO2": PlaneRotations(), "SO3": SpaceRotations(), "SE
 def factors(group: Group) -> tuple[Group, ...]:
     """What a product is made of; of any other group, itself."""
     return group.factors if isinstance(group, Product) else (group,)
+
+
+def is_torus(group: Group) -> bool:
+    """Whether elements are angles, one or several: circles, tori, and the finite groups in them.
+
+    >>> is_torus(group_from_name("SO2xSO2")), is_torus(group_from_name("SO2xR1"))
+    (True, False)
+    """
+    return all(isinstance(factor, PlaneRotations) for factor in factors(group))
 
 
 def group_from_name(name: str) -> Group:

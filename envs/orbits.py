@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from envs.groups import Group
+from envs.groups import TOLERANCE, Group
 from envs.simulator import Float, Worlds
 from envs.world import Bool, Info, World
 
@@ -40,6 +40,13 @@ class Elements(gym.spaces.Box):
         self.group, self.stride, self.count = group, stride, count
         bound = max(1.0, *(stride or (1.0,)))
         super().__init__(-bound, bound, (group.dim,) if count is None else (count, group.dim), np.float32)
+
+    def contains(self, x: Any) -> bool:
+        """Whether ``x`` is an element, or ``count`` of them, as a world accepts them: of any size, unlike samples."""
+        given = np.asarray(x)
+        if given.shape != self.shape or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+            return False
+        return bool((self.group.off(given) <= TOLERANCE).all())
 
     def sample(self, mask: None = None, probability: None = None) -> NDArray[Any]:
         """Random elements, tangents uniform up to the stride or elements uniform on the group."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.groups import group_from_name
+from envs.groups import GroupError, group_from_name
 
 
 class TransitionsError(ValueError):
@@ -35,7 +35,7 @@ class Transitions:
         action: ``(N, dim + commands)`` float32, what a demonstrator said to do; None where nobody demonstrated.
 
     Raises:
-        TransitionsError: wrong types or shapes, indices out of range, or a displacement that is not finite.
+        TransitionsError: wrong types or shapes, indices out of range, or displacements that are not the group's.
     """
 
     frames: NDArray[np.uint8]
@@ -59,9 +59,10 @@ class Transitions:
             _require(bool(in_range), f"{name} must lie in [0, {len(self.frames)}), got {index.min()} to {index.max()}")
         shape = self.displacement.shape
         _require(len(shape) == 2 and shape[0] == len(self), f"displacement must be ({len(self)}, dim), got {shape}")
-        dim = group_from_name(self.group).dim
-        _require(shape[1] == dim, f"displacement must be ({len(self)}, {dim}) to be of {self.group}, got {shape}")
-        _require(bool(np.isfinite(self.displacement).all()), "displacement must be finite, got NaN or infinity")
+        try:
+            group_from_name(self.group).validate(self.displacement, "displacement")
+        except GroupError as error:
+            raise TransitionsError(str(error)) from error
         for name, values in self.truth.items():
             count = len(values)
             _require(count == len(self.frames), f"truth[{name!r}] must have {len(self.frames)} rows, got {count}")

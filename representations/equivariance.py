@@ -197,6 +197,8 @@ def pose_error(
 ) -> float:
     """Root mean squared distance of poses from the true cosets, up to one right factor for each class (`free_factor`).
 
+    Elements of a coset that no pose is near cost nothing: how many there are is what `orders` tells.
+
     Args:
         group: that acts.
         poses: ``(n, N, dim)`` estimated.

@@ -9,10 +9,11 @@ the plane and two in space for each degree ``m``, which ``g`` multiplies by a ma
     L = E Σ_m ‖F_m(y) − D_m(g) F_m(x)‖² + (4/5) Σ_m E ‖F_mᵀ F_m − 1‖² + InfoNCE(φ_E),    y = g·x
 
 A column of which the object has none (of a cube's below the fourth degree) errs by twice its squared length, and the
-second term, whose weight is below 1, does not make up for it: it vanishes. The others become orthonormal. What leaves
-them all as they are is the stabilizer, read off after training; nothing has to be known of its order, and no set has a
-size. Degrees are learned one after another, the lowest first where an object has it. What is known of few of them may
-look more symmetric than it is.
+second term, whose weight is below 1, does not make up for it: it vanishes. The others become orthonormal, as far as the
+object has as many. What leaves them all as they are is the stabilizer, read off after training; nothing has to be known
+of its order, and no set has a size. Degrees are learned one after another, the lowest first where an object has it;
+what is known of few of them may look more symmetric than it is. In a product of groups the harmonics are those of each
+factor: what is the same only after both of two wheels have made half a turn is taken to be so after either has.
 
 That equivariant features are linear in the harmonics of a group, and that those of an object with symmetries vanish in
 known degrees, is from Cohen, Weiler, *Steerable CNNs*, ICLR 2017, and Thomas et al., *Tensor field networks*, 2018

@@ -285,7 +285,7 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
     """How well classes, poses and orders are known, on up to 1,000 held-out frames."""
     import numpy as np
 
-    from envs.groups import PlaneRotations, factors
+    from envs.groups import is_torus
     from representations.equivariance import distinct, lsbd, orbit_separation, orders, pose_error, set_size
 
     generator = np.random.default_rng(0)
@@ -298,7 +298,7 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
         "pose_error": pose_error(encoder.acting, poses, true, orbit, stabilizers),
         "orbit_separation": orbit_separation(latents["class"], orbit),
     }
-    if all(isinstance(each, PlaneRotations) for each in factors(encoder.acting)):
+    if is_torus(encoder.acting):
         figures["d_lsbd"] = lsbd(poses, true, orbit, [len(each) for each in stabilizers], encoder.acting)
     if encoder.elements > 1:
         expected = np.array([len(each) for each in stabilizers])

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from envs.groups import is_torus
 from scripts.page import LIGHT
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def orbits(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, held_out: 
     frames = np.random.default_rng(0).choice(len(held_out.frames), min(SHOWN, len(held_out.frames)), replace=False)
     poses = encoder.poses(encoder.encode(held_out.frames[frames]))
     true, orbit = held_out.truth["agent_pose"][frames], held_out.truth["orbit"][frames, 0].astype(int)
-    shown, on_circle = most_different(kind), encoder.group.startswith("SO2")
+    shown, on_circle = most_different(kind), is_torus(encoder.acting)
     circles = encoder.acting.dim // 2 if on_circle else 1
 
     def draw(figure: Figure) -> None:
@@ -174,7 +175,7 @@ def _coordinates(encoder: PosedEncoder, poses: Any, true: Any, circle: int) -> t
 
     Turned back by the true pose a set is the stabilizer, up to a factor, for every image: two coordinates of it.
     """
-    if encoder.group.startswith("SO2"):
+    if is_torus(encoder.acting):
         angles, along = (np.arctan2(each[..., 2 * circle + 1], each[..., 2 * circle]) for each in (poses, true))
         return np.repeat(along, poses.shape[1]), angles.ravel()
     group = encoder.acting

@@ -76,6 +76,16 @@ def test_sampled_actions_are_elements(name):
         world.group.validate(action)
 
 
+def test_an_action_space_holds_what_a_world_accepts():
+    turns, motions = Elements(world_class("Arrows").group), Elements(world_class("Apartments").group, (1.0, 1.0, 1.0))
+    assert not turns.contains(np.array([0.5, 0.5], np.float32)), "within the bounds, but no turn"
+    assert not turns.contains(np.array([np.nan, 0.0])) and not turns.contains(np.array([[1.0, 0.0]]))
+    assert not turns.contains(np.array(["1", "0"])) and turns.contains(turns.group.exp(np.array([0.3])))
+    assert motions.contains(np.array([7.0, 0.0, 1.0, 0.0])), "worlds accept larger motions than are sampled"
+    motions.seed(0)
+    assert all(motions.contains(motions.sample()) for _ in range(200)), "motions along arcs reach farther than strides"
+
+
 @all_worlds
 def test_poses_are_moved_from_the_left_by_the_displacement(name):
     world = make(name, 20, (8, 8))

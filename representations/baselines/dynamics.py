@@ -94,7 +94,8 @@ class LinearDynamics(ActedEncoder):
         backbone: as of the encoders that it is compared with.
         copies: how many.
 
-    Latents: ``state`` ``(B, copies, k)`` for matrices of ``k × k``; affine ones leave a last coordinate at 1.
+    Latents: ``state`` ``(B, copies, k)`` for matrices of ``k × k``; affine ones leave the last coordinate as
+    it is, which is learned and scales the shift.
     """
 
     def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18", copies: int = 4) -> None:

@@ -86,6 +86,15 @@ class PosedEncoder(ActedEncoder):
         Where latents hold no poses, as harmonics do not, they are relative to the first image of the batch and class.
         """
 
+    def told(self, latents: Mapping[str, Any], poses: Any) -> NDArray[np.bool_]:
+        """Whether each image tells its pose, ``(B,)``: all do, where poses are what is learned.
+
+        Args:
+            latents: of the images.
+            poses: `poses` of them.
+        """
+        return np.ones(len(poses), bool)
+
     @abstractmethod
     def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
         """Actions ``(B, M, group.dim)`` all of which lead from what has the latents ``a`` to what has ``b``."""

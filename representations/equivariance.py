@@ -141,7 +141,7 @@ class SetSize:
         size: the order of the class that has the largest.
         sure: lower end of the 95 % Wilson interval of the share of images that agree about the order of their class, in
             the class where they agree least; zero where no element of the set was to spare, so that the size may be
-            larger, and where no class has enough images.
+            larger, where no class has enough images, and where those of one do not tell their poses.
     """
 
     size: int
@@ -154,13 +154,14 @@ def set_size(number: NDArray[np.int64], elements: int, classes: Floats) -> SetSi
     Images whose classes are the same vote for the order of their class (`orders`), if they are `VOTERS` or more.
 
     Args:
-        number: ``(n,)``, how many poses of each image are `distinct`.
+        number: ``(n,)``, how many poses of each image are `distinct`; 0 where it does not tell its pose.
         elements: ``N``, how many there are.
         classes: ``(n, k)``, the invariant part of the latents.
     """
     found = [each for each in orders(number, first_of_class(classes)).values() if each.images >= VOTERS]
     size = max((each.order for each in found), default=int(number.max()))
-    return SetSize(size, min(map(_agreement_at_least, found), default=0.0) if size < elements else 0.0)
+    known = size < elements and all(each.order > 0 for each in found)
+    return SetSize(size, min(map(_agreement_at_least, found), default=0.0) if known else 0.0)
 
 
 def _agreement_at_least(found: Order) -> float:

@@ -27,7 +27,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from representations.acted import Latents, PosedEncoder, first_of_class, pairwise_squared
 from representations.harmonics import Harmonics
@@ -35,6 +37,9 @@ from representations.stabilizers import STRAIN, PosedLearner
 
 SYMMETRIC = 0.8
 """Cosine of harmonics from which on they are the same: what turns one into the other is a symmetry."""
+
+VANISHED = 0.5
+"""Length of all vectors below which a thing has none: those that are learned have length 1 each."""
 
 
 class HarmonicEncoder(PosedEncoder):
@@ -88,6 +93,16 @@ class HarmonicEncoder(PosedEncoder):
         """Sets of poses, relative to the first of the batch with the same class: what its pose is called is free."""
         first = first_of_class(torch.as_tensor(latents["class"]).cpu().numpy())
         return self.between({"harmonics": latents["harmonics"][first]}, latents)
+
+    @torch.no_grad()
+    def told(self, latents: Mapping[str, Any], poses: Any) -> NDArray[np.bool_]:
+        """Whether there are harmonics, and they are those of the first of the class, in the pose that was found."""
+        classes, vectors, found = (
+            torch.as_tensor(each).cpu() for each in (latents["class"], latents["harmonics"], poses[:, 0])
+        )
+        turned = self.basis.act(found, vectors[first_of_class(classes.numpy())])
+        alike = functional.cosine_similarity(turned, vectors) > SYMMETRIC
+        return np.asarray(alike & (vectors.norm(dim=1) > VANISHED))
 
     @torch.no_grad()
     def between(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:

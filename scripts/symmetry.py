@@ -302,7 +302,7 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
         figures["d_lsbd"] = lsbd(poses, true, orbit, [len(each) for each in stabilizers], encoder.acting)
     if encoder.elements > 1:
         expected = np.array([len(each) for each in stabilizers])
-        number = distinct(encoder.acting, poses)
+        number = np.where(encoder.told(latents, poses), distinct(encoder.acting, poses), 0)
         needed, found = set_size(number, encoder.elements, latents["class"]), orders(number, orbit)
         figures |= {
             "order_right_images": float((number == expected[orbit]).mean()),

@@ -183,6 +183,8 @@ def test_the_size_of_the_set_is_what_does_not_collapse() -> None:
     assert set_size(number, 6, classes).sure < 0.5, "one class of three scatters"
     stray = np.concatenate([classes, -np.eye(3)[:1]])
     assert set_size(np.append(distinct(turns, poses), 5), 6, stray).size == 3, "a stray image has no class of its own"
+    untold = set_size(np.where(orbit == 2, 0, orbit + 1), 6, classes)
+    assert (untold.size, untold.sure) == (2, 0.0), "of one class of three nothing is known"
     alone = set_size(np.array([2, 1]), 6, np.eye(2))
     assert (alone.size, alone.sure) == (2, 0.0)
 

@@ -85,6 +85,17 @@ def test_poses_are_relative_to_the_first_of_their_class(name):
     assert gap.max() < 1e-3, "things without a symmetry have one pose"
 
 
+@pytest.mark.parametrize("name", ["SO2xSO2", "SO3"])
+def test_what_is_no_turned_view_of_its_class_or_nothing_tells_no_pose(name):
+    encoder = HarmonicEncoder((16, 16, 3), name, "strided", elements=4)
+    group, generator = encoder.acting, torch.Generator().manual_seed(0)
+    thing, other = torch.randn(2, encoder.basis.dim, generator=generator)
+    pose = torch.from_numpy(group.random(np.random.default_rng(0), 3)).float()
+    views = [*encoder.basis.act(pose, thing), other, 1e-3 * other]
+    latents = {"class": torch.eye(8)[[0, 0, 0, 0, 1]].numpy(), "harmonics": torch.stack(views).numpy()}
+    assert encoder.told(latents, encoder.poses(latents)).tolist() == [True, True, True, False, False]
+
+
 def test_a_set_may_be_larger_than_the_circle_is_sampled():
     encoder = HarmonicEncoder((16, 16, 3), "SO2", "strided", elements=100)
     vectors = torch.randn(3, encoder.basis.dim, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from representations.acted import PosedEncoder
-from representations.equivariance import clusters, nearest
+from representations.equivariance import clusters, free_factor, nearest
 
 Floats = NDArray[np.floating[Any]]
 
@@ -64,6 +64,21 @@ class Map:
     def locate(self, frames: NDArray[np.uint8]) -> Located:
         """Where frames were seen from."""
         return self._located(self._encoder.encode(frames))
+
+    def laid(self, located: Located, robots: Floats) -> Floats:
+        """Positions as the world counts them, ``(n, 2)``: the map of each place may lie anywhere, turned any way.
+
+        Args:
+            located: what is to be laid, each as the map of the place is that it was found in.
+            robots: where the frames that the map was made of were truly seen from, elements of SE2 ``(m, 4)``.
+        """
+        group, seen = self._encoder.acting, self.seen
+        motions = np.tile(group.identity(), (len(self._centres), 1))
+        for place in np.unique(seen.place):
+            here = seen.place == place
+            poses, true = (group.inverse(each[here]) for each in (seen.robot, robots))
+            motions[place] = free_factor(group, poses[:, None], true, group.identity()[None])
+        return group.compose(motions[located.place], located.robot)[:, :2]
 
     def _located(self, latents: dict[str, Floats]) -> Located:
         robot = self._encoder.acting.inverse(self._encoder.poses(latents)[:, 0])

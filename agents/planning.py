@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.groups import Group
 from representations.acted import PosedEncoder
+
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,9 @@ class Plan:
         likeness: ``(n,)`` cosine between the classes of both views; far below 1 no action leads from one to the other.
     """
 
-    action: NDArray[np.floating[Any]]
-    length: NDArray[np.floating[Any]]
-    likeness: NDArray[np.floating[Any]]
+    action: Floats
+    length: Floats
+    likeness: Floats
 
 
 def plan(encoder: PosedEncoder, now: NDArray[np.uint8], goal: NDArray[np.uint8]) -> Plan:
@@ -45,3 +49,17 @@ def plan(encoder: PosedEncoder, now: NDArray[np.uint8], goal: NDArray[np.uint8])
     shortest = length.argmin(1)
     likeness = (here["class"] * there["class"]).sum(1)
     return Plan(candidates[rows, shortest], length[rows, shortest], likeness)
+
+
+def left_to_go(group: Group, reached: Floats, goal: Floats, stabilizers: Sequence[Floats]) -> Floats:
+    """Length of the shortest action from each pose that was reached to one that looks like the goal, ``(n,)``.
+
+    Args:
+        group: that acts.
+        reached: ``(n, dim)`` poses.
+        goal: ``(n, dim)`` poses.
+        stabilizers: of each thing, ``(order, dim)``.
+    """
+    rows = zip(reached, goal, stabilizers, strict=True)
+    left = [group.compose(group.compose(end, stabilizer), group.inverse(pose)) for pose, end, stabilizer in rows]
+    return np.array([np.linalg.norm(group.log(each), axis=1).min() for each in left])

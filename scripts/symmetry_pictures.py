@@ -13,7 +13,6 @@ from envs.groups import is_torus
 from scripts.page import LIGHT
 
 if TYPE_CHECKING:
-    from agents.mapping import Located
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
     from representations.acted import PosedEncoder
@@ -81,21 +80,15 @@ def map_of_places(
     from agents.mapping import Map
 
     seen = slice(4000)
-    made = Map(encoder, data.frames[seen], len(kind.orbits))
-    orbit, true = data.truth["orbit"][seen, 0].astype(int), data.truth["agent_pose"][seen]
+    made, group = Map(encoder, data.frames[seen], len(kind.orbits)), encoder.acting
+    orbit, robots = data.truth["orbit"][seen, 0].astype(int), group.inverse(data.truth["agent_pose"][seen])
     called = {place: int(np.bincount(orbit[made.seen.place == place]).argmax()) for place in np.unique(made.seen.place)}
-    laid = {place: _onto(encoder, made.seen, true, made.seen.place == place) for place in called}
-
-    def robots(located: Located) -> Any:
-        """Positions in metres, each laid as the map of the place is that the robot was found in."""
-        factor = np.stack([laid[place] for place in located.place])
-        return encoder.acting.compose(factor, located.robot)[:, :2]
-
     frames = min(2000, len(held_out.frames))
     where = held_out.truth["orbit"][:frames, 0].astype(int)
-    real = encoder.acting.inverse(held_out.truth["agent_pose"][:frames])[:, :2]
+    real = group.inverse(held_out.truth["agent_pose"][:frames])[:, :2]
     located = made.locate(held_out.frames[:frames])
-    found, mapped, walk = robots(located), robots(made.seen), _first_walk(held_out, frames)
+    found, mapped = made.laid(located, robots), made.laid(made.seen, robots)
+    walk = _first_walk(held_out, frames)
 
     def draw(figure: Figure) -> None:
         for index, axes in enumerate(figure.subplots(1, len(kind.orbits), sharex=True, sharey=True, squeeze=False)[0]):
@@ -118,32 +111,18 @@ def map_of_places(
     }
 
 
-def _onto(encoder: PosedEncoder, located: Located, true: Any, rows: Any) -> Any:
-    """The motion ``(dim,)`` that lays where robots were found onto where they were, of the given rows."""
-    from representations.equivariance import free_factor
-
-    group = encoder.acting
-    return free_factor(group, group.inverse(located.robot[rows])[:, None], true[rows], group.identity()[None])
-
-
 def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int = 60) -> dict[str, float]:
     """Views now, after the planned action was performed and drawn, and to be reached; and how far they are off."""
-    from agents.planning import plan
+    from agents.planning import left_to_go, plan
 
     generator = np.random.default_rng(0)
     world = kind(count, device="cpu")
     orbit = np.arange(count) % len(kind.orbits)
     start, end = (kind.group.random(generator, count) for _ in range(2))
-    now, goal = world.look(orbit, start), world.look(orbit, end)
-    made = plan(encoder, now, goal)
-    group = kind.group
-    action = group.exp(group.log(made.action.astype(float)))
-    reached = world.look(orbit, group.compose(action, start))
-    left = []
-    for index in range(count):
-        stabilizer = kind.stabilizer(int(orbit[index]))
-        to_goal = group.compose(group.compose(end[[index]], stabilizer), group.inverse(world.pose[[index]]))
-        left.append(np.degrees(np.linalg.norm(group.log(to_goal), axis=1).min()))
+    goal, now = world.look(orbit, end), world.look(orbit, start)
+    world.step(plan(encoder, now, goal).action)
+    reached = world.render()
+    left = np.degrees(left_to_go(kind.group, world.pose, end, [kind.stabilizer(int(one)) for one in orbit]))
     different = (np.abs(reached.astype(int) - goal.astype(int)).max(-1) > 24).mean((1, 2))
     untouched = (np.abs(now.astype(int) - goal.astype(int)).max(-1) > 24).mean((1, 2))
     _rows(path, {"now": now[:10], "after the plan": reached[:10], "goal": goal[:10]})

@@ -90,12 +90,17 @@ class Train(Command):
             kind.require_free()
         require_suiting(OURS[name], kind.group.name)
         transitions = self._transitions()
+        if missing := {"agent_pose", "orbit"} - transitions.truth.keys():
+            raise ValueError(
+                f"{self.data} does not hold {sorted(missing)}, which data of {self.world} do; collect it anew"
+            )
+        held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
         torch.manual_seed(self.seed)
         learner = make_learner(OURS[name], self.world, transitions, self.backbone or "strided", resolve(self.device))
         checkpoints = [self.out.with_name(f"{self.out.name}{of}.checkpoint") for of in ("", ".looking")]
+        learner.encoder.require_fitting(held_out)
         report = fit_with_bar("Training the encoder", learner, transitions, self.seed, checkpoints[0])
         encoder = learner.encoder.eval()
-        held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
         with bar("Measuring", 4, "measures") as update:
             encoder.metrics = measure(encoder, kind, held_out, lambda done, total: update(done))
         encoder.save(self.out)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -14,16 +15,21 @@ from torch import Tensor
 from agents.mapping import Map
 from agents.planning import plan
 from envs import world_class
+from envs.collect import collect
+from envs.dataset import save_transitions
 from envs.groups import group_from_name
+from envs.transitions import Transitions
 from representations.acted import Latents, PairLearner
 from representations.class_pose import ClassPoseEncoder
+from representations.encoder import to_images
 from representations.looking import LookingLearner
 from representations.stabilizers import StabilizerEncoder
+from representations.training import fit
 from scripts.benchmark import Benchmark
 from scripts.cli import main
 from scripts.runs import read_json, write_json
 from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Experience, Size, measure
-from scripts.symmetry_pictures import most_different
+from scripts.symmetry_pictures import map_of_places, most_different, plans
 from scripts.tables import compared
 
 TINY = Size(transitions=200, held_out=2000, backbone="strided", updates=3)
@@ -280,6 +286,104 @@ def test_train_draws_what_it_is_good_for(
     assert "hit_rate_20" in capsys.readouterr().out
     for name in ("orbits.png", "foretold.png", picture, "card.json", "training.json"):
         assert (tmp_path / "encoder" / name).stat().st_size > 100
+
+
+class Remembering(StabilizerEncoder):
+    """Knows frames, their classes and poses; each class's poses are called otherwise, as the theory leaves free."""
+
+    def __init__(self, kind: Any, frames: Any, orbit: Any, pose: Any, elements: int) -> None:
+        super().__init__(frames.shape[1:], kind.group.name, "strided", elements)
+        known = zip(frames, orbit, pose, strict=True)
+        self.known = {frame.tobytes(): (int(one), each) for frame, one, each in known}
+        free = kind.group.random(np.random.default_rng(5), len(kind.orbits))
+        self.cosets = [
+            kind.group.compose(np.resize(kind.stabilizer(one), (elements, kind.group.dim)), free[one])
+            for one in range(len(kind.orbits))
+        ]
+
+    def latents(self, images: Tensor) -> Latents:
+        frames = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()
+        found = [self.known[np.ascontiguousarray(frame).tobytes()] for frame in frames]
+        poses = np.stack([self.acting.compose(pose, self.cosets[orbit]) for orbit, pose in found])
+        return {"class": torch.eye(8)[[orbit for orbit, _ in found]], "poses": torch.from_numpy(poses).float()}
+
+
+@pytest.mark.parametrize("name", ["Solids", "Models"])
+def test_who_knows_every_view_plans_into_the_goal(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: Any = world_class(name)
+    seen: list[Any] = []
+    look = kind.look
+
+    def remembered(self: Any, orbit: Any, pose: Any) -> Any:
+        seen.append((look(self, orbit, pose), orbit, pose))
+        return seen[-1][0]
+
+    monkeypatch.setattr(kind, "look", remembered)
+    encoders = []
+
+    def knowing(encoder: Any, now: Any, goal: Any) -> Any:
+        frames, orbit, pose = (np.concatenate(each) for each in zip(*seen, strict=True))
+        encoders.append(Remembering(kind, frames, orbit, pose, 60))
+        return plan(encoders[0], now, goal)
+
+    monkeypatch.setattr("agents.planning.plan", knowing)
+    figures = plans(tmp_path / "plans.png", kind, None, count=12)  # type: ignore[arg-type]
+    assert figures["plan_error_90_degrees"] < 0.1
+    assert figures["pixels_off_goal"] < 0.01 < 0.1 < figures["pixels_off_goal_before"]
+
+
+def test_who_knows_every_view_is_localised_exactly(tmp_path: Path) -> None:
+    kind: Any = world_class("Apartments")
+    worlds = gym.make_vec("envs:equiact/Apartments-v0", num_envs=8, resolution=(16, 16), device="cpu")
+    data, held_out = collect(worlds, 200, seed=0), collect(worlds, 100, seed=1)
+    truths = [np.concatenate([each.truth[key] for each in (data, held_out)]) for key in ("orbit", "agent_pose")]
+    frames = np.concatenate([data.frames, held_out.frames])
+    encoder = Remembering(kind, frames, truths[0][:, 0], truths[1], 1)
+    figures = map_of_places(tmp_path / "map.png", kind, encoder, data, held_out)
+    assert figures["right_flat"] == 1.0
+    assert figures["localisation_error_90_m"] < 1e-3
+
+
+def test_data_that_cannot_be_measured_on_are_not_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = collect(gym.make_vec("envs:equiact/Solids-v0", num_envs=4, resolution=(32, 32), device="cpu"), 100, seed=0)
+    for name, data in (("small", small), ("untrue", replace(small, truth={}))):
+        save_transitions(data, tmp_path / name)
+        arguments = ["train", "--world", "Solids", "--data", str(tmp_path / name), "--out", str(tmp_path / "encoder")]
+        assert main([*arguments, "--device", "cpu"]) == 1
+    errors = " ".join(capsys.readouterr().err.split())
+    assert "frames of shape (32, 32, 3) were expected" in errors
+    assert "untrue does not hold ['agent_pose', 'orbit'], which data of Solids do" in errors
+    assert not list(tmp_path.glob("encoder*")), "nothing was trained"
+
+
+def walked(orbits: int, steps: int) -> Transitions:
+    """Walks of each class over the circle, in images in which class and pose are written."""
+    turns, generator = group_from_name("SO2"), np.random.default_rng(0)
+    orbit, pose = np.repeat(np.arange(orbits), steps), turns.random(generator, orbits * steps)
+    start = np.flatnonzero(np.diff(orbit) == 0)
+    displacement = turns.compose(pose[start + 1], turns.inverse(pose[start])).astype(np.float32)
+    return Transitions(written(orbit, pose), start, start + 1, displacement, "SO2")
+
+
+def test_the_decoder_learns_to_draw_what_actions_lead_to() -> None:
+    data = walked(2, 200)
+    torch.manual_seed(0)
+    looking = LookingLearner(Knowing("SO2", [np.array([[1.0, 0.0]])] * 2, 1), data, scale=0.1)
+    fit(looking, looking.stages(), seed=0)
+    looking.eval()
+    with torch.no_grad():
+        latents = looking.encoder.encode(torch.from_numpy(data.observations))
+        drawn = looking.drawn(looking.encoder.act(torch.from_numpy(data.displacement), latents))
+    images = to_images(torch.from_numpy(data.next_observations))
+    assert (drawn - images).square().mean() < 0.1 * (images - images.mean(0)).square().mean()
+
+
+def test_the_encoder_owes_nothing_to_the_decoder() -> None:
+    encoder, data = ClassPoseEncoder((16, 16, 3), "SO2", "strided"), walked(1, 100)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    looking = LookingLearner(encoder, data, scale=0.001)
+    fit(looking, looking.stages(), seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
 def test_train_stopped_at_the_decoder_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

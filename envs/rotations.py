@@ -75,8 +75,8 @@ class PlaneRotations(Group):
 class Cyclic(PlaneRotations):
     """The finite cyclic group of rotations by multiples of ``2π / order``, within SO(2).
 
-    A network's output is projected onto all of SO(2): the elements are where training should bring it. `exp` goes to
-    the element nearest to the angle.
+    A network's output is projected onto all of SO(2): what it calls a pose is free up to a factor on the right, so that
+    encoded poses differ by elements of the group without being any. `exp` goes to the element nearest to the angle.
     """
 
     order: int

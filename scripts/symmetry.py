@@ -40,11 +40,6 @@ ELEMENTS = {"DoubleArrows": 20, "Solids": 80}
 """Size of the set of poses where it is not 10: more than the order of every stabilizer of the world."""
 GATHER = {"Solids": 5.0}
 """λ where it is not 1, as in the paper."""
-GROUPS = {
-    "neural renderer": ("SO2", "SO3", "R2", "R3"),
-    OURS["harmonics"]: ("SO2", "SO3", "SO2xSO2", "SO2xSO2xSO2"),
-}
-"""The groups that a method is for, where it is not for all."""
 
 
 @dataclass(frozen=True)
@@ -207,43 +202,66 @@ class Cell:
         checkpoint.unlink()
 
 
+def make_encoder(
+    method: str, world: str, shape: tuple[int, int, int], group: str, backbone: str = "strided"
+) -> ActedEncoder:
+    """A method's encoder, untrained.
+
+    Raises:
+        ValueError: the method is not for the group.
+    """
+    from representations.baselines.dynamics import AutoencoderDynamics, LinearDynamics, MDPHomomorphism
+    from representations.baselines.neural_renderer import NeuralRenderer
+    from representations.class_pose import ClassPoseEncoder
+    from representations.harmonic_encoder import HarmonicEncoder
+    from representations.stabilizers import StabilizerEncoder
+
+    if method in (OURS["harmonics"], OURS["stabilizers"]):
+        of_sets = HarmonicEncoder if method == OURS["harmonics"] else StabilizerEncoder
+        return of_sets(shape, group, backbone, elements=ELEMENTS.get(world, 10))
+    kinds: dict[str, type[ClassPoseEncoder | MDPHomomorphism | LinearDynamics | NeuralRenderer]] = {
+        OURS["class-pose"]: ClassPoseEncoder,
+        "one pose": ClassPoseEncoder,
+        "MDP homomorphism": MDPHomomorphism,
+        "linear": LinearDynamics,
+        "neural renderer": NeuralRenderer,
+        "autoencoder": AutoencoderDynamics,
+    }
+    return kinds[method](shape, group, backbone)
+
+
 def make_learner(
     method: str, world: str, data: Transitions, backbone: str, device: str, scale: float = 1.0
 ) -> PairLearner[Any]:
     """What trains a method's encoder."""
-    from representations.baselines.dynamics import (
-        AutoencoderDynamics,
-        AutoencoderDynamicsLearner,
-        DynamicsLearner,
-        LinearDynamics,
-        MDPHomomorphism,
-    )
-    from representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererLearner
-    from representations.class_pose import ClassPoseEncoder, ClassPoseLearner
-    from representations.harmonic_encoder import HarmonicEncoder, HarmonicLearner
-    from representations.stabilizers import StabilizerEncoder, StabilizerLearner
+    from representations.baselines.dynamics import AutoencoderDynamicsLearner, DynamicsLearner
+    from representations.baselines.neural_renderer import NeuralRendererLearner
+    from representations.class_pose import ClassPoseLearner
+    from representations.harmonic_encoder import HarmonicLearner
+    from representations.stabilizers import StabilizerLearner
 
     height, width, channels = data.frames.shape[1:]
-    given = ((height, width, channels), data.group, backbone)
-    elements = ELEMENTS.get(world, 10)
-    if method == OURS["harmonics"]:
-        return HarmonicLearner(HarmonicEncoder(*given, elements=elements).to(device), data, scale)
+    encoder: Any = make_encoder(method, world, (height, width, channels), data.group, backbone).to(device)
     if method == OURS["stabilizers"]:
-        many = StabilizerEncoder(*given, elements=elements).to(device)
-        return StabilizerLearner(many, data, scale, GATHER.get(world, 1.0))
-    if method in (OURS["class-pose"], "one pose"):
-        return ClassPoseLearner(ClassPoseEncoder(*given).to(device), data, scale)
-    if method == "neural renderer":
-        return NeuralRendererLearner(NeuralRenderer(*given).to(device), data, scale)
-    if method == "autoencoder":
-        return AutoencoderDynamicsLearner(AutoencoderDynamics(*given).to(device), data, scale)
-    baseline = MDPHomomorphism(*given) if method == "MDP homomorphism" else LinearDynamics(*given)
-    return DynamicsLearner(baseline.to(device), data, scale)
+        return StabilizerLearner(encoder, data, scale, GATHER.get(world, 1.0))
+    kinds: dict[str, Any] = {
+        OURS["class-pose"]: ClassPoseLearner,
+        OURS["harmonics"]: HarmonicLearner,
+        "one pose": ClassPoseLearner,
+        "neural renderer": NeuralRendererLearner,
+        "autoencoder": AutoencoderDynamicsLearner,
+    }
+    learner: PairLearner[Any] = kinds.get(method, DynamicsLearner)(encoder, data, scale)
+    return learner
 
 
 def suits(method: str, group: str) -> bool:
     """Whether a method is for a group."""
-    return method not in GROUPS or group in GROUPS[method]
+    try:
+        require_suiting(method, group)
+    except ValueError:
+        return False
+    return True
 
 
 def require_suiting(method: str, group: str) -> None:
@@ -252,8 +270,10 @@ def require_suiting(method: str, group: str) -> None:
     Raises:
         ValueError: it is not.
     """
-    if not suits(method, group):
-        raise ValueError(f"{method} cannot learn {group}, only {', '.join(GROUPS[method])}; choose another --encoder")
+    try:
+        make_encoder(method, "", (16, 16, 3), group)
+    except ValueError as error:
+        raise ValueError(f"{method} cannot learn {group}: {error}; choose another --encoder") from error
 
 
 def measure(

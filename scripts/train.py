@@ -13,6 +13,7 @@ from scripts.runs import provenance, write_json
 if TYPE_CHECKING:
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
+    from envs.world import World
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Train(Command):
 
         require_replaceable(self.out)
         kind = world_class(self.world)
-        suits = "agent-object" if not issubclass(kind, OrbitWorld) else "class-pose" if kind.free() else "harmonics"
-        if (self.encoder or suits) == "agent-object":
+        name = self.encoder or _suiting(kind)
+        if name == "agent-object":
             return self._agent_object(task_class(self.world).arena_side)
         if not issubclass(kind, OrbitWorld):
             raise ValueError(f"{self.world} has no classes and poses to encode; choose --encoder agent-object")
-        return self._class_pose(kind, self.encoder or suits)
+        return self._class_pose(kind, name)
 
     def _agent_object(self, arena_side: float) -> dict[str, Any]:
         from representations.metrics import evaluate_encoder
@@ -128,3 +129,15 @@ class Train(Command):
         if transitions.group != group:
             raise ValueError(f"{self.data} is of the group {transitions.group}, {self.world} of {group}")
         return transitions
+
+
+def _suiting(kind: type[World]) -> str:
+    """The encoder that suits a world: for what is symmetric harmonics, if its group has any."""
+    from envs.orbits import OrbitWorld
+    from scripts.symmetry import OURS, suits
+
+    if not issubclass(kind, OrbitWorld):
+        return "agent-object"
+    if kind.free():
+        return "class-pose"
+    return "harmonics" if suits(OURS["harmonics"], kind.group.name) else "stabilizers"

@@ -28,7 +28,7 @@ from representations.training import fit
 from scripts.benchmark import Benchmark
 from scripts.cli import main
 from scripts.runs import read_json, write_json
-from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Experience, Size, measure
+from scripts.symmetry import ELEMENTS, METHODS, QUICK, WORLDS, Cell, Experience, Size, measure, suits
 from scripts.symmetry_pictures import map_of_places, most_different, plans
 from scripts.tables import compared
 
@@ -243,6 +243,24 @@ def test_seeds_are_added_to_those_of_before(tmp_path: Path, monkeypatch: pytest.
         replace(bench, what="encoder", world=None).run()
 
 
+def test_methods_are_for_the_groups_that_their_encoders_take() -> None:
+    assert [suits("harmonics", name) for name in ("SO2xSO3", "SE2", "SO3xSO3")] == [True, False, False]
+    assert [suits("neural renderer", name) for name in ("R1", "SO3", "R6")] == [True, True, False]
+    assert all(suits(method, "SE2") for method in ("class and pose", "set of poses", "linear", "MDP homomorphism"))
+
+
+def test_what_is_symmetric_under_a_group_without_harmonics_gets_a_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(PairLearner, "updates", 5)
+    monkeypatch.setattr(LookingLearner, "updates", 3)
+    kind: Any = world_class("Apartments")
+    monkeypatch.setattr(kind, "stabilizer", classmethod(lambda cls, orbit: np.tile(cls.group.identity(), (2, 1))))
+    arguments = ["train", "--world", "Apartments", "--transitions", "300", "--out", str(tmp_path / "encoder")]
+    assert main([*arguments, "--device", "cpu"]) == 0
+    assert read_json(tmp_path / "encoder" / "card.json")["class"] == "StabilizerEncoder"
+
+
 def test_classes_with_other_symmetries_are_shown_first() -> None:
     arrows: Any = world_class("ColouredArrows")
     assert sorted(len(arrows.stabilizer(one)) for one in most_different(arrows)) == [1, 2, 3, 4, 5]
@@ -421,6 +439,9 @@ def test_a_pose_where_one_is_not_enough_is_refused(tmp_path: Path, capsys: pytes
     assert "SO2 does not act freely on Arrows: 2 of its elements leave '2 arrows' as it is" in error
     assert "use a HarmonicEncoder or a StabilizerEncoder (--encoder harmonics or stabilizers)" in error
     assert main(["train", "--world", "Apartments", "--encoder", "harmonics", "--out", str(tmp_path)]) == 1
-    assert "harmonics cannot learn SE2, only SO2, SO3" in " ".join(capsys.readouterr().err.split())
+    assert (
+        "harmonics cannot learn SE2: harmonics are known of SO2, SO3 and their products, not of SE2; choose"
+        in " ".join(capsys.readouterr().err.split())
+    )
     assert main(["train", "--world", "Soccer", "--encoder", "class-pose", "--out", str(tmp_path)]) == 1
     assert "choose --encoder agent-object" in " ".join(capsys.readouterr().err.split())

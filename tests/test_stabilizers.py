@@ -28,17 +28,17 @@ def spokes(angles, counts):
     return np.round(255 * images).astype(np.uint8)
 
 
-def turning(counts, pairs=1500, seed=0):
+def turning(counts, pairs=1500, seed=0, group="SO2"):
     """Transitions of spokes that are turned by random angles; the truth is their angle and their number."""
-    generator = np.random.default_rng(seed)
-    angle, turn = generator.uniform(-np.pi, np.pi, (2, pairs))
+    generator, turns = np.random.default_rng(seed), group_from_name(group)
+    angle, turn = turns.log(turns.exp(generator.uniform(-np.pi, np.pi, (2, pairs, 1))))[..., 0]
     count = generator.choice(counts, pairs)
     frames = np.concatenate([spokes(angle, count), spokes(angle + turn, count)])
     index = np.arange(pairs)
     truth = {"angle": np.concatenate([angle, angle + turn])[:, None], "count": np.tile(count, 2)[:, None]}
-    displacement = TURNS.exp(turn[:, None]).astype(np.float32)
+    displacement = turns.exp(turn[:, None]).astype(np.float32)
     return Transitions(
-        frames, index, index + pairs, displacement, "SO2", {k: v.astype(np.float32) for k, v in truth.items()}
+        frames, index, index + pairs, displacement, group, {k: v.astype(np.float32) for k, v in truth.items()}
     )
 
 
@@ -119,11 +119,12 @@ def test_latents_are_on_the_sphere_and_in_the_group():
     assert latents["poses"].shape == (12, 5, 9)
 
 
-def test_class_and_pose_are_learned_up_to_what_is_free():
+@pytest.mark.parametrize("group", ["SO2", "C6"])
+def test_class_and_pose_are_learned_up_to_what_is_free(group):
     """The angle of a single spoke, up to one turn that is the same for all; untrained, as wrong as chance."""
     torch.manual_seed(0)
-    encoder = ClassPoseEncoder(SHAPE, "SO2", "strided")
-    held_out = turning([1], 200, seed=1)
+    encoder = ClassPoseEncoder(SHAPE, group, "strided")
+    held_out = turning([1], 200, seed=1, group=group)
 
     def error():
         pose = TURNS.log(encoder.encode(held_out.frames)["pose"])[:, 0]
@@ -132,7 +133,7 @@ def test_class_and_pose_are_learned_up_to_what_is_free():
         return float(np.median(np.abs(np.angle(np.exp(1j * (off - centre))))))
 
     before = error()
-    trained(encoder, ClassPoseLearner(encoder, turning([1]), scale=0.1))
+    trained(encoder, ClassPoseLearner(encoder, turning([1], group=group), scale=0.1))
     assert error() < 0.1 < before
 
 

@@ -91,10 +91,8 @@ class Train(Command):
             kind.require_free()
         require_suiting(OURS[name], kind.group.name)
         transitions = self._transitions()
-        if missing := {"agent_pose", "orbit"} - transitions.truth.keys():
-            raise ValueError(
-                f"{self.data} does not hold {sorted(missing)}, which data of {self.world} do; collect it anew"
-            )
+        if self.data is not None:
+            self._require_of(kind, transitions)
         held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
         torch.manual_seed(self.seed)
         learner = make_learner(OURS[name], self.world, transitions, self.backbone or "strided", resolve(self.device))
@@ -113,6 +111,27 @@ class Train(Command):
         for each in checkpoints:
             each.unlink()
         return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
+
+    def _require_of(self, kind: type[OrbitWorld], transitions: Transitions) -> None:
+        """Check that a dataset is of the world: a few of its frames are drawn again.
+
+        Raises:
+            ValueError: it holds no classes and poses, or the world looks otherwise in them.
+        """
+        import numpy as np
+
+        if missing := {"agent_pose", "orbit"} - transitions.truth.keys():
+            raise ValueError(
+                f"{self.data} does not hold {sorted(missing)}, which data of {self.world} do; collect it anew"
+            )
+        few = np.linspace(0, len(transitions.frames) - 1, 8).astype(int)
+        orbit, pose = transitions.truth["orbit"][few, 0].astype(int), transitions.truth["agent_pose"][few]
+        seen = transitions.frames[few]
+        drawn = kind(len(few), resolution=seen.shape[1:3], device="cpu").look(orbit % len(kind.orbits), pose)
+        if np.abs(drawn.astype(int) - seen).mean() > 1:
+            raise ValueError(
+                f"{self.data} is not of {self.world}, which looks otherwise in the same poses; check --world"
+            )
 
     def _transitions(self) -> Transitions:
         """Those of the dataset, or of the world.

@@ -368,7 +368,10 @@ def test_data_that_cannot_be_measured_on_are_not_trained_on(tmp_path: Path, caps
         save_transitions(data, tmp_path / name)
         arguments = ["train", "--world", "Solids", "--data", str(tmp_path / name), "--out", str(tmp_path / "encoder")]
         assert main([*arguments, "--device", "cpu"]) == 1
+    arguments = ["train", "--world", "Chairs", "--data", str(tmp_path / "small"), "--out", str(tmp_path / "encoder")]
+    assert main([*arguments, "--device", "cpu"]) == 1
     errors = " ".join(capsys.readouterr().err.split())
+    assert "small is not of Chairs, which looks otherwise in the same poses; check --world" in errors
     assert "frames of shape (32, 32, 3) were expected" in errors
     assert "untrue does not hold ['agent_pose', 'orbit'], which data of Solids do" in errors
     assert not list(tmp_path.glob("encoder*")), "nothing was trained"

@@ -166,8 +166,9 @@ class StabilizerLearner(PosedLearner[StabilizerEncoder]):
 
     def stages(self) -> list[Stage]:
         """What to minimise: the same, ever less drawn together; one stage where there is nothing to gather."""
-        factors = ANNEALING if self._gather > 0 else (1.0,)
-        return [self._stage(factor, max(1, self.steps // len(factors))) for factor in factors]
+        if self._gather == 0:
+            return super().stages()
+        return [self._stage(factor, max(1, self.steps // len(ANNEALING))) for factor in ANNEALING]
 
     def _stage(self, factor: float, steps: int) -> Stage:
         def loss(generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from envs.groups import TOLERANCE, Group
+from envs.groups import Group, GroupError
 from envs.simulator import Float, Worlds
 from envs.world import Bool, Info, World
 
@@ -44,9 +44,13 @@ class Elements(gym.spaces.Box):
     def contains(self, x: Any) -> bool:
         """Whether ``x`` is an element, or ``count`` of them, as a world accepts them: of any size, unlike samples."""
         given = np.asarray(x)
-        if given.shape != self.shape or given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+        if given.shape != self.shape or given.dtype.kind not in "fiu":
             return False
-        return bool((self.group.off(given) <= TOLERANCE).all())
+        try:
+            self.group.validate(given)
+        except GroupError:
+            return False
+        return True
 
     def sample(self, mask: None = None, probability: None = None) -> NDArray[Any]:
         """Random elements, tangents uniform up to the stride or elements uniform on the group."""

@@ -127,6 +127,7 @@ class Train(Command):
         few = np.linspace(0, len(transitions.frames) - 1, 8).astype(int)
         orbit, pose = transitions.truth["orbit"][few, 0].astype(int), transitions.truth["agent_pose"][few]
         seen = transitions.frames[few]
+        # A class that the world lacks is drawn as another, and looks otherwise.
         drawn = kind(len(few), resolution=seen.shape[1:3], device="cpu").look(orbit % len(kind.orbits), pose)
         if np.abs(drawn.astype(int) - seen).mean() > 1:
             raise ValueError(

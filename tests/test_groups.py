@@ -36,11 +36,11 @@ near_and_far = st.sampled_from([0.0, np.pi, -np.pi, np.pi / 2, 1e-9, np.pi - 1e-
 """Coordinates of tangents: none, half and quarter turns and nearly so, many turns, large translations."""
 
 
-def batches(group, count, numbers=near_and_far):
+def batches(group, count):
     """``count`` batches of elements of one shape."""
 
     def elements(shape):
-        tangents = arrays(float, (*shape, group.tangent_dim), elements=numbers)
+        tangents = arrays(float, (*shape, group.tangent_dim), elements=near_and_far)
         return st.tuples(*[tangents.map(group.exp)] * count)
 
     return shapes.flatmap(elements)

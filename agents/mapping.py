@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.orbits import OrbitWorld
+from envs.transitions import Transitions
 from representations.acted import PosedEncoder
 from representations.equivariance import clusters, free_factor, nearest
 
@@ -83,3 +85,63 @@ class Map:
     def _located(self, latents: dict[str, Floats]) -> Located:
         robot = self._encoder.acting.inverse(self._encoder.poses(latents)[:, 0])
         return Located(robot[:, :2], robot[:, 2:], nearest(latents["class"], self._centres)[0])
+
+
+@dataclass(frozen=True)
+class Localised:
+    """Robots that were found on a map of all places of a world; positions are as the world counts them.
+
+    Attributes:
+        mapped: ``(m, 2)`` metres, where the frames of the map were seen from as the map has it.
+        mapped_place: ``(m,)`` number of the place that the encoder took them for.
+        mapped_orbit: ``(m,)`` number of the place that it was.
+        found: ``(n, 2)`` metres, where other frames were seen from as they are found on it.
+        real: ``(n, 2)`` metres, where they were.
+        orbit: ``(n,)`` number of the place that they were seen in.
+        right: ``(n,)`` whether it was known.
+    """
+
+    mapped: Floats
+    mapped_place: NDArray[np.int64]
+    mapped_orbit: NDArray[np.int64]
+    found: Floats
+    real: Floats
+    orbit: NDArray[np.int64]
+    right: NDArray[np.bool_]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """How far off positions are, in metres, and how often the place is known."""
+        error = np.linalg.norm(self.found - self.real, axis=1)
+        return {
+            "localisation_error_median_m": float(np.median(error)),
+            "localisation_error_90_m": float(np.quantile(error, 0.9)),
+            "right_place": float(self.right.mean()),
+        }
+
+
+def localise(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> Localised:
+    """Map a world's places from the later half of the frames, and find where the others were seen from.
+
+    Args:
+        encoder: of the group SE2.
+        kind: the world, each of whose classes is a place.
+        held_out: frames with their true poses, by which the map is laid and measured, but not made.
+
+    Raises:
+        ValueError: the encoder is for another group.
+    """
+    count = len(held_out.frames) // 2
+    orbit, robots = held_out.truth["orbit"][:, 0].astype(int), kind.group.inverse(held_out.truth["agent_pose"])
+    made = Map(encoder, held_out.frames[count:], len(kind.orbits))
+    located, place = made.locate(held_out.frames[:count]), made.seen.place
+    called = {number: np.bincount(orbit[count:][place == number]).argmax() for number in np.unique(place)}
+    return Localised(
+        mapped=made.laid(made.seen, robots[count:]),
+        mapped_place=place,
+        mapped_orbit=orbit[count:],
+        found=made.laid(located, robots[count:]),
+        real=robots[:count, :2],
+        orbit=orbit[:count],
+        right=np.array([called[number] for number in located.place]) == orbit[:count],
+    )

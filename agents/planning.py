@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.groups import Group
+from envs.orbits import OrbitWorld
 from representations.acted import PosedEncoder
 
 Floats = NDArray[np.floating[Any]]
@@ -63,3 +64,57 @@ def left_to_go(group: Group, reached: Floats, goal: Floats, stabilizers: Sequenc
     rows = zip(reached, goal, stabilizers, strict=True)
     left = [group.compose(group.compose(end, stabilizer), group.inverse(pose)) for pose, end, stabilizer in rows]
     return np.array([np.linalg.norm(group.log(each), axis=1).min() for each in left])
+
+
+@dataclass(frozen=True)
+class Performed:
+    """Plans that were performed in a world of rotations.
+
+    Attributes:
+        now: ``(n, H, W, C)`` uint8, how things looked before.
+        after: how they looked when the planned actions had been performed.
+        goal: how they were to look.
+        left: ``(n,)`` radians, of the shortest turn that was left to what looks like the goal.
+        left_before: the same, had nothing been done.
+    """
+
+    now: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    goal: NDArray[np.uint8]
+    left: Floats
+    left_before: Floats
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """How far off plans are, in degrees and in pixels, and how far what is not turned at all."""
+        left, before = np.degrees(self.left), np.degrees(self.left_before)
+        return {
+            "plan_error_median_degrees": float(np.median(left)),
+            "plan_error_90_degrees": float(np.quantile(left, 0.9)),
+            "unplanned_error_median_degrees": float(np.median(before)),
+            "pixels_off_goal": _differ(self.after, self.goal),
+            "pixels_off_goal_unplanned": _differ(self.now, self.goal),
+        }
+
+
+def perform(encoder: PosedEncoder, kind: type[OrbitWorld], count: int = 60) -> Performed:
+    """Plan from random poses to random goals in a world of rotations, all classes alike, and do what was planned.
+
+    Args:
+        encoder: of class and poses.
+        kind: the world.
+        count: how many plans.
+    """
+    generator, orbit = np.random.default_rng(0), np.arange(count) % len(kind.orbits)
+    world, group = kind(count, device="cpu"), kind.group
+    start, end = (group.random(generator, count) for _ in range(2))
+    goal, now = world.look(orbit, end), world.look(orbit, start)
+    world.step(plan(encoder, now, goal).action)
+    stabilizers = [kind.stabilizer(int(one)) for one in orbit]
+    left, before = (left_to_go(group, pose, end, stabilizers) for pose in (world.pose, start))
+    return Performed(now, world.render(), goal, left, before)
+
+
+def _differ(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Share of pixels with a colour that differs by more than a tenth of its range."""
+    return float((np.abs(a.astype(int) - b.astype(int)).max(-1) > 25.5).mean())

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.commands import HELD_OUT_SEED, random_actions, resolve
 from scripts.jobs import Show, run_jobs
+from scripts.methods import METHODS, make_learner, suits
 from scripts.runs import commit, over_seeds, provenance, read_json, with_earlier, write_json
 
 if TYPE_CHECKING:
+    from agents.mapping import Localised
+    from agents.planning import Performed
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
-    from representations.acted import ActedEncoder, PairLearner, PosedEncoder
+    from representations.acted import ActedEncoder, PosedEncoder
 
 STEPS = (1, 10, 20)
 """Lengths of the walks whose end is to be foretold."""
@@ -24,22 +27,6 @@ WORLDS = {
     "class-pose": ("Sprites", "Shapes", "MultiSprites", "Chairs", "Apartments"),
     "stabilizers": ("Arrows", "ColouredArrows", "DoubleArrows", "Solids", "Models"),
 }
-OURS = {"class-pose": "class and pose", "stabilizers": "set of poses", "harmonics": "harmonics"}
-METHODS = {
-    "class-pose": (
-        OURS["class-pose"],
-        OURS["harmonics"],
-        "MDP homomorphism",
-        "linear",
-        "neural renderer",
-        "autoencoder",
-    ),
-    "stabilizers": (OURS["harmonics"], OURS["stabilizers"], "one pose", "neural renderer"),
-}
-ELEMENTS = {"DoubleArrows": 20, "Solids": 80}
-"""Size of the set of poses where it is not 10: more than the order of every stabilizer of the world."""
-GATHER = {"Solids": 5.0}
-"""λ where it is not 1, as in the paper."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +157,8 @@ class Cell:
         encoder = ActedEncoder.load(self.kept, resolve(self.device))
         held_out = self.held_out.load(show)
         figures = measure(encoder, self.kind, held_out, lambda done, total: show(done, total, "measures"))
+        if used := put_to_use(encoder, self.kind, held_out):
+            figures |= used.figures
         trained, measured = read_json(self._training)["commit"], commit()
         write_json(
             self.makes,
@@ -186,9 +175,8 @@ class Cell:
         data = self.experience.load(show)
         torch.manual_seed(self.seed)
         device = resolve(self.device)
-        learner = make_learner(
-            self.method, self.world, data, self.size.backbone, device, self.size.updates / PairLearner.updates
-        )
+        scale = self.size.updates / PairLearner.updates
+        learner = make_learner(self.method, self.kind, data, self.size.backbone, device, scale)
 
         def progress(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
             show(done, total, "updates", f"loss {metrics['loss']:.3f}" if metrics else "")
@@ -200,80 +188,6 @@ class Cell:
         learner.encoder.save(self.kept)
         write_json(self._training, {**vars(report), **provenance()})
         checkpoint.unlink()
-
-
-def make_encoder(
-    method: str, world: str, shape: tuple[int, int, int], group: str, backbone: str = "strided"
-) -> ActedEncoder:
-    """A method's encoder, untrained.
-
-    Raises:
-        ValueError: the method is not for the group.
-    """
-    from representations.baselines.dynamics import AutoencoderDynamics, LinearDynamics, MDPHomomorphism
-    from representations.baselines.neural_renderer import NeuralRenderer
-    from representations.class_pose import ClassPoseEncoder
-    from representations.harmonic_encoder import HarmonicEncoder
-    from representations.stabilizers import StabilizerEncoder
-
-    if method in (OURS["harmonics"], OURS["stabilizers"]):
-        of_sets = HarmonicEncoder if method == OURS["harmonics"] else StabilizerEncoder
-        return of_sets(shape, group, backbone, elements=ELEMENTS.get(world, 10))
-    kinds: dict[str, type[ClassPoseEncoder | MDPHomomorphism | LinearDynamics | NeuralRenderer]] = {
-        OURS["class-pose"]: ClassPoseEncoder,
-        "one pose": ClassPoseEncoder,
-        "MDP homomorphism": MDPHomomorphism,
-        "linear": LinearDynamics,
-        "neural renderer": NeuralRenderer,
-        "autoencoder": AutoencoderDynamics,
-    }
-    return kinds[method](shape, group, backbone)
-
-
-def make_learner(
-    method: str, world: str, data: Transitions, backbone: str, device: str, scale: float = 1.0
-) -> PairLearner[Any]:
-    """What trains a method's encoder."""
-    from representations.baselines.dynamics import AutoencoderDynamicsLearner, DynamicsLearner
-    from representations.baselines.neural_renderer import NeuralRendererLearner
-    from representations.class_pose import ClassPoseLearner
-    from representations.harmonic_encoder import HarmonicLearner
-    from representations.stabilizers import StabilizerLearner
-
-    height, width, channels = data.frames.shape[1:]
-    encoder: Any = make_encoder(method, world, (height, width, channels), data.group, backbone).to(device)
-    if method == OURS["stabilizers"]:
-        return StabilizerLearner(encoder, data, scale, GATHER.get(world, 1.0))
-    kinds: dict[str, Any] = {
-        OURS["class-pose"]: ClassPoseLearner,
-        OURS["harmonics"]: HarmonicLearner,
-        "one pose": ClassPoseLearner,
-        "neural renderer": NeuralRendererLearner,
-        "autoencoder": AutoencoderDynamicsLearner,
-    }
-    learner: PairLearner[Any] = kinds.get(method, DynamicsLearner)(encoder, data, scale)
-    return learner
-
-
-def suits(method: str, group: str) -> bool:
-    """Whether a method is for a group."""
-    try:
-        require_suiting(method, group)
-    except ValueError:
-        return False
-    return True
-
-
-def require_suiting(method: str, group: str) -> None:
-    """Check that a method is for a group.
-
-    Raises:
-        ValueError: it is not.
-    """
-    try:
-        make_encoder(method, "", (16, 16, 3), group)
-    except ValueError as error:
-        raise ValueError(f"{method} cannot learn {group}: {error}; choose another --encoder") from error
 
 
 def measure(
@@ -335,6 +249,19 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
                 figures[f"order of {kind.orbits[one]}"] = float(each.order)
                 figures[f"agreement on {kind.orbits[one]}"] = each.agreement
     return figures
+
+
+def put_to_use(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> Localised | Performed | None:
+    """What class and poses are good for: robots are localised on a map, turns into a goal planned and performed."""
+    from agents.mapping import localise
+    from agents.planning import perform
+    from representations.acted import PosedEncoder
+
+    if isinstance(encoder, PosedEncoder) and encoder.group == "SE2":
+        return localise(encoder, kind, held_out)
+    if isinstance(encoder, PosedEncoder) and encoder.group in ("SO2", "SO3"):
+        return perform(encoder, kind)
+    return None
 
 
 def benchmark_symmetry(

@@ -13,6 +13,8 @@ from envs.groups import is_torus
 from scripts.page import LIGHT
 
 if TYPE_CHECKING:
+    from agents.mapping import Localised
+    from agents.planning import Performed
     from envs.orbits import OrbitWorld
     from envs.transitions import Transitions
     from representations.acted import PosedEncoder
@@ -23,17 +25,22 @@ SHOWN = 600
 
 
 def draw_all(
-    folder: Path, kind: type[OrbitWorld], looking: LookingLearner, data: Transitions, held_out: Transitions
-) -> dict[str, float]:
-    """All pictures that suit the world, into the folder; figures of what was done in them."""
-    encoder = looking.encoder
-    orbits(folder / "orbits.png", kind, encoder, held_out)
+    folder: Path,
+    kind: type[OrbitWorld],
+    looking: LookingLearner,
+    held_out: Transitions,
+    used: Localised | Performed | None,
+) -> None:
+    """All pictures that suit the world, into the folder."""
+    from agents.mapping import Localised
+    from agents.planning import Performed
+
+    orbits(folder / "orbits.png", kind, looking.encoder, held_out)
     foretold(folder / "foretold.png", looking, held_out)
-    if encoder.group == "SE2":
-        return map_of_places(folder / "map.png", kind, encoder, data, held_out)
-    if encoder.group in ("SO2", "SO3"):
-        return plans(folder / "plans.png", kind, encoder)
-    return {}
+    if isinstance(used, Localised):
+        map_of_places(folder / "map.png", kind, used, held_out)
+    if isinstance(used, Performed):
+        plans(folder / "plans.png", used)
 
 
 def orbits(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, held_out: Transitions) -> None:
@@ -73,65 +80,28 @@ def foretold(path: Path, looking: LookingLearner, held_out: Transitions) -> None
     _rows(path, {"before": before, "foretold": drawn, "after": after})
 
 
-def map_of_places(
-    path: Path, kind: type[OrbitWorld], encoder: Any, data: Transitions, held_out: Transitions
-) -> dict[str, float]:
-    """Places at encoded poses, coloured by encoded class, over a held-out walk; the map is laid onto the true one."""
-    from agents.mapping import Map
-
-    seen = slice(4000)
-    made, group = Map(encoder, data.frames[seen], len(kind.orbits)), encoder.acting
-    orbit, robots = data.truth["orbit"][seen, 0].astype(int), group.inverse(data.truth["agent_pose"][seen])
-    called = {place: int(np.bincount(orbit[made.seen.place == place]).argmax()) for place in np.unique(made.seen.place)}
-    frames = min(2000, len(held_out.frames))
-    where = held_out.truth["orbit"][:frames, 0].astype(int)
-    real = group.inverse(held_out.truth["agent_pose"][:frames])[:, :2]
-    located = made.locate(held_out.frames[:frames])
-    found, mapped = made.laid(located, robots), made.laid(made.seen, robots)
-    walk = _first_walk(held_out, frames)
+def map_of_places(path: Path, kind: type[OrbitWorld], used: Localised, held_out: Transitions) -> None:
+    """Places at encoded poses, coloured by encoded class, and a walk as it was and as it is found on the map."""
+    walk = _first_walk(held_out, len(used.found))
 
     def draw(figure: Figure) -> None:
         for index, axes in enumerate(figure.subplots(1, len(kind.orbits), sharex=True, sharey=True, squeeze=False)[0]):
-            here = orbit == index
-            axes.scatter(*mapped[here].T, s=3, c=[f"C{place}" for place in made.seen.place[here]])
-            if where[walk[0]] == index:
-                axes.plot(*real[walk].T, color="black", label="a held-out walk, true")
-                axes.plot(*found[walk].T, color="tab:red", linestyle="--", label="as localised")
+            here = used.mapped_orbit == index
+            axes.scatter(*used.mapped[here].T, s=3, c=[f"C{place}" for place in used.mapped_place[here]])
+            if used.orbit[walk[0]] == index:
+                axes.plot(*used.real[walk].T, color="black", label="a walk, true")
+                axes.plot(*used.found[walk].T, color="tab:red", linestyle="--", label="as localised")
                 axes.legend()
             axes.set_title(kind.orbits[index])
             axes.set_aspect("equal")
             axes.set_xlabel("m")
 
     _save(path, draw, (10, 3.8))
-    error = np.linalg.norm(found - real, axis=1)
-    return {
-        "localisation_error_median_m": float(np.median(error)),
-        "localisation_error_90_m": float(np.quantile(error, 0.9)),
-        "right_flat": float(np.mean([called[place] for place in located.place] == where)),
-    }
 
 
-def plans(path: Path, kind: type[OrbitWorld], encoder: PosedEncoder, count: int = 60) -> dict[str, float]:
-    """Views now, after the planned action was performed and drawn, and to be reached; and how far they are off."""
-    from agents.planning import left_to_go, plan
-
-    generator = np.random.default_rng(0)
-    world = kind(count, device="cpu")
-    orbit = np.arange(count) % len(kind.orbits)
-    start, end = (kind.group.random(generator, count) for _ in range(2))
-    goal, now = world.look(orbit, end), world.look(orbit, start)
-    world.step(plan(encoder, now, goal).action)
-    reached = world.render()
-    left = np.degrees(left_to_go(kind.group, world.pose, end, [kind.stabilizer(int(one)) for one in orbit]))
-    different = (np.abs(reached.astype(int) - goal.astype(int)).max(-1) > 24).mean((1, 2))
-    untouched = (np.abs(now.astype(int) - goal.astype(int)).max(-1) > 24).mean((1, 2))
-    _rows(path, {"now": now[:10], "after the plan": reached[:10], "goal": goal[:10]})
-    return {
-        "plan_error_median_degrees": float(np.median(left)),
-        "plan_error_90_degrees": float(np.quantile(left, 0.9)),
-        "pixels_off_goal": float(different.mean()),
-        "pixels_off_goal_before": float(untouched.mean()),
-    }
+def plans(path: Path, used: Performed) -> None:
+    """Views now, after the planned action was performed and drawn, and to be reached."""
+    _rows(path, {"now": used.now[:10], "after the plan": used.after[:10], "goal": used.goal[:10]})
 
 
 def _first_walk(transitions: Transitions, frames: int) -> Any:

@@ -84,7 +84,8 @@ class Train(Command):
         import torch
 
         from representations.looking import LookingLearner
-        from scripts.symmetry import OURS, make_learner, measure, require_suiting
+        from scripts.methods import OURS, make_learner, require_suiting
+        from scripts.symmetry import measure, put_to_use
         from scripts.symmetry_pictures import draw_all
 
         if name == "class-pose":
@@ -95,22 +96,24 @@ class Train(Command):
             self._require_of(kind, transitions)
         held_out = collect_transitions(self.world, 4000, self.seed + HELD_OUT_SEED, self.device, "Held-out data")
         torch.manual_seed(self.seed)
-        learner = make_learner(OURS[name], self.world, transitions, self.backbone or "strided", resolve(self.device))
+        learner = make_learner(OURS[name], kind, transitions, self.backbone or "strided", resolve(self.device))
         checkpoints = [self.out.with_name(f"{self.out.name}{of}.checkpoint") for of in ("", ".looking")]
         learner.encoder.require_fitting(held_out)
         report = fit_with_bar("Training the encoder", learner, transitions, self.seed, checkpoints[0])
         encoder = learner.encoder.eval()
         with bar("Measuring", 4, "measures") as update:
             encoder.metrics = measure(encoder, kind, held_out, lambda done, total: update(done))
+        if used := put_to_use(encoder, kind, held_out):
+            encoder.metrics |= used.figures
         encoder.save(self.out)
         write_json(self.out / "training.json", {**vars(report), **provenance()})
         torch.manual_seed(self.seed)
         looking = LookingLearner(encoder, transitions)
         fit_with_bar("A decoder for looking", looking, transitions, self.seed, checkpoints[1])
-        used = draw_all(self.out, kind, looking.eval().to("cpu"), transitions, held_out)
+        draw_all(self.out, kind, looking.eval().to("cpu"), held_out, used)
         for each in checkpoints:
             each.unlink()
-        return {**encoder.metrics, **used, "seconds": report.seconds, "folder": str(self.out)}
+        return {**encoder.metrics, "seconds": report.seconds, "folder": str(self.out)}
 
     def _require_of(self, kind: type[OrbitWorld], transitions: Transitions) -> None:
         """Check that a dataset is of the world: a few of its frames are drawn again.
@@ -154,7 +157,7 @@ class Train(Command):
 def _suiting(kind: type[World]) -> str:
     """The encoder that suits a world: for what is symmetric harmonics, if its group has any."""
     from envs.orbits import OrbitWorld
-    from scripts.symmetry import OURS, suits
+    from scripts.methods import OURS, suits
 
     if not issubclass(kind, OrbitWorld):
         return "agent-object"

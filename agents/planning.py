@@ -15,6 +15,9 @@ from representations.acted import PosedEncoder
 
 Floats = NDArray[np.floating[Any]]
 
+ROTATIONS = ("SO2", "SO3")
+"""Groups in which what is left to the goal is an angle."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -104,7 +107,15 @@ def perform(encoder: PosedEncoder, kind: type[OrbitWorld], count: int = 60) -> P
         encoder: of class and poses.
         kind: the world.
         count: how many plans.
+
+    Raises:
+        ValueError: the world's group is of no rotations, or not the encoder's.
     """
+    if kind.group.name not in ROTATIONS or encoder.group != kind.group.name:
+        raise ValueError(
+            f"plans are performed where things turn, by one of {ROTATIONS}: got a world of {kind.group.name} and an "
+            f"encoder for {encoder.group}; use `plan` for others"
+        )
     generator, orbit = np.random.default_rng(0), np.arange(count) % len(kind.orbits)
     world, group = kind(count, device="cpu"), kind.group
     start, end = (group.random(generator, count) for _ in range(2))

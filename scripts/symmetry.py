@@ -254,12 +254,12 @@ def _class_and_pose(encoder: PosedEncoder, kind: type[OrbitWorld], held_out: Tra
 def put_to_use(encoder: ActedEncoder, kind: type[OrbitWorld], held_out: Transitions) -> Localised | Performed | None:
     """What class and poses are good for: robots are localised on a map, turns into a goal planned and performed."""
     from agents.mapping import localise
-    from agents.planning import perform
+    from agents.planning import ROTATIONS, perform
     from representations.acted import PosedEncoder
 
     if isinstance(encoder, PosedEncoder) and encoder.group == "SE2":
         return localise(encoder, kind, held_out)
-    if isinstance(encoder, PosedEncoder) and encoder.group in ("SO2", "SO3"):
+    if isinstance(encoder, PosedEncoder) and encoder.group in ROTATIONS:
         return perform(encoder, kind)
     return None
 

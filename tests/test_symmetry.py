@@ -340,17 +340,23 @@ def test_who_knows_every_view_plans_into_the_goal(name: str, monkeypatch: pytest
         return seen[-1][0]
 
     monkeypatch.setattr(kind, "look", remembered)
-    encoders = []
 
     def knowing(encoder: Any, now: Any, goal: Any) -> Any:
         frames, orbit, pose = (np.concatenate(each) for each in zip(*seen, strict=True))
-        encoders.append(Remembering(kind, frames, orbit, pose, 60))
-        return plan(encoders[0], now, goal)
+        return plan(Remembering(kind, frames, orbit, pose, 60), now, goal)
 
     monkeypatch.setattr("agents.planning.plan", knowing)
-    figures = perform(None, kind, count=12).figures  # type: ignore[arg-type]
+    figures = perform(ClassPoseEncoder((64, 64, 3), kind.group.name, "strided"), kind, count=12).figures
     assert figures["plan_error_90_degrees"] < 0.1 < 5 < figures["unplanned_error_median_degrees"]
     assert figures["pixels_off_goal"] < 0.01 < 0.1 < figures["pixels_off_goal_unplanned"]
+
+
+def test_plans_are_performed_where_things_turn() -> None:
+    encoder = ClassPoseEncoder((64, 64, 3), "R3", "strided")
+    with pytest.raises(ValueError, match="got a world of R3 and an encoder for R3; use `plan` for others"):
+        perform(encoder, world_class("Sprites"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="got a world of SO3 and an encoder for R3"):
+        perform(encoder, world_class("Chairs"))  # type: ignore[arg-type]
 
 
 def test_who_knows_every_view_is_localised_exactly() -> None:

@@ -1,0 +1,1 @@
+"""Encoders, their training, densities of latents, metrics and baselines. No simulator is needed."""

@@ -1,73 +1,149 @@
-"""`equiact`: one command, typed sub-commands; figures on standard output, progress on standard error."""
+"""The command ``equiact``: results on standard output, progress on standard error.
+
+Packages are imported when they are needed, so that a missing one, or Ctrl-C at the start, ends with one line.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
 import json
+import math
+import os
+import re
 import signal
 import sys
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Any
 
-import tyro
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from .. import __version__
 
-from scripts.benchmark import Benchmark
-from scripts.collect import Collect
-from scripts.commands import Command
-from scripts.demo import Demo
-from scripts.doctor import Doctor
-from scripts.evaluate import Evaluate
-from scripts.progress import console
-from scripts.recover import Recover
-from scripts.rl import Rl
-from scripts.tables import Tables
-from scripts.train import Train
+if TYPE_CHECKING:
+    from .commands.command import Command
 
-COMMANDS: dict[str, type[Command]] = {
-    "demo": Demo,
-    "collect": Collect,
-    "train": Train,
-    "evaluate": Evaluate,
-    "rl": Rl,
-    "recover": Recover,
-    "benchmark": Benchmark,
-    "tables": Tables,
-    "doctor": Doctor,
-}
+ERRORS = (ValueError, OSError, RuntimeError, FloatingPointError)
+"""Errors that a user can correct; others are defects and keep their traceback."""
+CLI_MODULES = ("tyro", "rich", "yaml", "matplotlib", "imageio")
+"""Modules that the extra ``cli`` of the installation brings."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, print. Returns the exit status: 0, 1 for an error that is the user's to mend, 130 if interrupted.
+    """Run a command and print its result.
 
-    A cluster's SIGTERM interrupts as the keyboard does: what runs is saved, and processes that were started are ended.
+    SIGTERM interrupts a command as Ctrl-C does: it saves a checkpoint, and ends the processes that it started.
+
+    Args:
+        arguments: the command and its options; those of the process if None.
+
+    Returns:
+        The exit status: 0, 1 for an error that the user can correct, 130 if interrupted.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    kinds = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
-    any_command: Any = Union[kinds]  # noqa: UP007  (made at run time)
-    command: Command = tyro.cli(
-        any_command,
-        prog="equiact",
-        description="Learn from pixels and actions where an agent is and where the things it touches are.",
-        args=arguments,
-    )
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        try:
+            _print_what_the_terminal_can()
+            return _answer(given)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        _print_error("Stopped.")
+        return 130
+    except BrokenPipeError:  # such as `equiact train --help | head -1`
+        _discard_output()
+        return 1
+    except ImportError as error:
+        if (error.name or "").startswith("equiact"):
+            raise
+        _print_error(f"{type(error).__name__}: {_with_hint(error)}")
+        return 1
+    except ERRORS as error:
+        _discard_output()
+        _print_error(f"{type(error).__name__}: {error}")
+        return 1
+
+
+def parse(name: str, arguments: list[str]) -> Command:
+    """Return a command with its options.
+
+    Raises:
+        RegistryError: there is no such command.
+        ConfigError: the file that ``--config`` names cannot be used.
+        SystemExit: the options are wrong, or ``--help`` is among them; the message is printed.
+    """
+    import tyro
+
+    from .commands.registry import command_class
+
+    command_cls: Any = command_class(name).for_arguments(arguments)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            command: Command = tyro.cli(
+                command_cls, prog=f"equiact {name}", args=arguments, config=(tyro.conf.AvoidSubcommands,)
+            )
+    finally:
+        sys.stderr.write(name_options(said.getvalue()))
+    return command
+
+
+def name_options(message: str) -> str:
+    """Return a message of tyro with options in place of fields of the configuration.
+
+    Example:
+        >>> name_options("Error parsing hyperparameters.optim: batch_size must be at least 1, got 0")
+        'Error parsing --optim.batch-size: must be at least 1, got 0                '
+    """
+
+    def option(match: re.Match[str]) -> str:
+        named = ".".join(filter(None, match.groups()[:2])).replace("_", "-")
+        return f"Error parsing --{named}: must{match.group(3)}".ljust(len(match.group(0)))
+
+    return re.sub(r"Error parsing hyperparameters(?:\.([\w.]+))?: (\w+) must([^│\n]*)", option, message)
+
+
+def _answer(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print_overview()
+        return 0
+    if given[0] == "--version":
+        print(f"equiact {__version__}")
+        return 0
+    command = parse(given[0], given[1:])
     try:
         result = command.run()
     except KeyboardInterrupt:
-        console.print("Stopped." + " The same command goes on where it was." * command.resumes)
+        _print_error("Stopped." + " Run the same command again to resume." * command.resumes)
         return 130
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        console.print(f"[bold red]{type(error).__name__}:[/bold red] {escape(str(error))}", highlight=False)
-        return 1
     print_result(result, as_json=command.json)
     return 1 if result.get("healthy") is False else 0
 
 
+def print_overview() -> None:
+    """Print the names of all commands, with the first sentence of their help."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .commands.registry import COMMAND_REGISTRY
+
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    for name, command_cls in COMMAND_REGISTRY.items():
+        table.add_row(f"[bold]{name}[/bold]", (inspect.getdoc(command_cls) or "").split("\n\n")[0].replace("\n", " "))
+    output = Console()
+    output.print("usage: equiact COMMAND [OPTIONS]\n", markup=False, highlight=False)
+    output.print("Learn equivariant representations from images and actions, and use them in policies.\n")
+    output.print(table)
+    output.print("\n`equiact COMMAND --help` shows the options; `equiact --version` the version.", highlight=False)
+
+
 def print_result(result: dict[str, Any], *, as_json: bool) -> None:
-    """As JSON, or as a table of what is not nested too deep for one."""
+    """Print a result as JSON, with null for NaN and infinity, or as a table of values and of those one level down."""
     if as_json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(_finite(result), indent=2, allow_nan=False))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(show_header=False, box=None, padding=(0, 2))
     for key, value in result.items():
         if isinstance(value, dict):
@@ -80,6 +156,50 @@ def print_result(result: dict[str, Any], *, as_json: bool) -> None:
 
 def _plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_error(message: str) -> None:
+    """Print to standard error, in red up to the first colon if rich is installed."""
+    try:
+        from rich.markup import escape
+
+        from .progress import console
+    except ImportError:
+        print(message, file=sys.stderr)
+        return
+    name, colon, rest = message.partition(": ")
+    styled = f"[bold red]{name}:[/bold red] {escape(rest)}" if colon else escape(message)
+    console.print(styled, highlight=False)
+
+
+def _with_hint(error: ImportError) -> str:
+    if "pip install" in str(error):
+        return str(error)
+    extra = "cli" if (error.name or "").split(".")[0] in CLI_MODULES else "all"
+    return f"{error}; run pip install 'equiact[{extra}]'"
+
+
+def _print_what_the_terminal_can() -> None:
+    """Print a question mark for a character that the encoding of the terminal lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    """Discard what standard output cannot write, so that the end of the process does not try again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The main job from nothing: sets up, then collects, trains, evaluates and reports. Arguments go to `equiact demo`.
+# Set up, then collect data, train an encoder, train a policy on it, evaluate both and write a report.
+# Arguments go to `equiact demo`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Sets up, then runs lint, types, tests and doctests; with --slow the longer learning checks as well.
+# Set up, then run lint, type checks, tests (doctests included) and the strict documentation build.
+# Usage: bash scripts/test.sh [--slow] [pytest arguments]; --slow adds the longer learning and packaging checks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
+
 ruff format --check .
 ruff check .
 mypy
+NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
 if [ "${1:-}" = "--slow" ]; then
     shift
     pytest -m "slow or not slow" "$@"

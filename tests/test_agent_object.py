@@ -1,6 +1,5 @@
-"""The agent-object method: its geometry, its labels of contact, its first map of the object, and that it learns."""
+"""The agent–object method: geometry, labels of contact, the first map of the object, and training."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +7,27 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from equiact.envs.data.collect import collect
+from equiact.envs.data.transitions import Transitions
+from equiact.envs.worlds.registry import world_class
+from equiact.representations.encoders.agent_object import (
+    AgentObjectConfig,
+    AgentObjectEncoder,
+    AgentObjectOptimConfig,
+    ContrastConfig,
+)
+from equiact.representations.encoders.agent_object_learner import AgentObjectLearner
+from equiact.representations.learning.callbacks import TrainingCallback, TrainingStatus
+from equiact.representations.learning.config import ConfigError, scale_steps
+from equiact.representations.learning.contact_labels import ContactConfig, moved_beyond_noise, robust_bce
+from equiact.representations.learning.initial_maps import locate_by_paths, orient_by_contacts
+from equiact.representations.learning.segment_geometry import distance_to_segment, nearest_on_segment, whiten_ellipse
+from equiact.representations.learning.training import train_encoder, train_learner
+from equiact.representations.metrics.position_metrics import chance, evaluate_encoder, locate, rmse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
-
-from envs import world_class
-from envs.collect import collect
-from envs.transitions import Transitions
-from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
-from representations.contact import (
-    distance_to_segment,
-    locate_by_paths,
-    moved_beyond_noise,
-    nearest_on_segment,
-    orient_by_contacts,
-    rounded,
-    surprise,
-)
-from representations.metrics import chance, evaluate_encoder, locate, rmse
-from representations.training import fit
 
 coordinate = st.floats(-10, 10, allow_nan=False, width=32)
 points = st.lists(coordinate, min_size=2, max_size=2).map(lambda xy: torch.tensor([xy], dtype=torch.float64))
@@ -90,15 +90,15 @@ def test_distances_of_a_batch_have_finite_gradients_even_at_zero() -> None:
     assert torch.isfinite(centre.grad).all()
 
 
-def test_surprise_is_bounded_where_a_label_is_wrong() -> None:
+def test_the_loss_of_a_label_is_bounded() -> None:
     logits = torch.linspace(-200, 200, 4001)
-    values = surprise(logits)
+    values = robust_bce(logits, 0.01)
     assert torch.isfinite(values).all()
     assert values.min() >= 0
     assert values.max() <= -np.log(0.01) + 1e-4
-    assert (values.diff() <= 1e-6).all(), "a likelier label must not surprise more"
-    assert float(surprise(torch.tensor(0.0))) == pytest.approx(np.log(2), abs=1e-6)
-    assert float(surprise(torch.tensor(200.0))) == pytest.approx(-np.log(0.99), abs=1e-5)
+    assert (values.diff() <= 1e-6).all(), "a likelier label must not cost more"
+    assert float(robust_bce(torch.tensor(0.0), 0.01)) == pytest.approx(np.log(2), abs=1e-6)
+    assert float(robust_bce(torch.tensor(200.0), 0.01)) == pytest.approx(-np.log(0.99), abs=1e-5)
 
 
 angles = st.floats(-4, 4).map(lambda angle: torch.tensor([[np.cos(2 * angle), np.sin(2 * angle)]]))
@@ -106,19 +106,17 @@ angles = st.floats(-4, 4).map(lambda angle: torch.tensor([[np.cos(2 * angle), np
 
 @laws
 @given(points, angles, st.floats(0.1, 3), st.floats(0.1, 3))
-def test_an_ellipse_is_rounded_to_the_unit_circle(
-    point: Tensor, orientation: Tensor, long: float, short: float
-) -> None:
+def test_an_ellipse_is_mapped_to_the_unit_circle(point: Tensor, orientation: Tensor, long: float, short: float) -> None:
     cos, sin = np.cos(angle := 0.5 * np.arctan2(*orientation[0].numpy()[::-1])), np.sin(angle)
     along, across = cos * point[0, 0] + sin * point[0, 1], cos * point[0, 1] - sin * point[0, 0]
     expected = float((along / long) ** 2 + (across / short) ** 2) ** 0.5
-    found = rounded(point, orientation, torch.tensor([long, short], dtype=torch.float64))
+    found = whiten_ellipse(point, orientation, torch.tensor([long, short], dtype=torch.float64))
     assert float(found.norm()) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_without_orientation_the_ellipse_is_a_circle() -> None:
     point, radii = torch.tensor([[3.0, 4.0]]), torch.tensor([2.0, 0.5])
-    torch.testing.assert_close(rounded(point, torch.zeros(1, 2), radii), 1.25 * point)
+    torch.testing.assert_close(whiten_ellipse(point, torch.zeros(1, 2), radii), 1.25 * point)
 
 
 def test_contacts_orient_an_ellipse_that_is_known_in_no_coordinates() -> None:
@@ -128,12 +126,12 @@ def test_contacts_orient_an_ellipse_that_is_known_in_no_coordinates() -> None:
     true = torch.stack([(2 * angle).cos(), (2 * angle).sin()], 1)
     point = 2 * torch.rand(3000, 2, generator=generator) - 1
     radii = torch.tensor([0.9, 0.3])
-    inside = (rounded(point, true, radii).norm(dim=1) < 1).float()
+    inside = (whiten_ellipse(point, true, radii).norm(dim=1) < 1).float()
     embedding = functional.normalize(true @ torch.randn(2, 5, generator=generator) + 0.3, dim=1)
 
     def loss(orientation: Tensor, log_radii: Tensor, log_softness: Tensor) -> Tensor:
-        reach = (1 - rounded(point, orientation, log_radii.exp()).norm(dim=1)) / log_softness.exp()
-        return (inside * surprise(reach) + (1 - inside) * surprise(-reach)).mean()
+        reach = (1 - whiten_ellipse(point, orientation, log_radii.exp()).norm(dim=1)) / log_softness.exp()
+        return (inside * robust_bce(reach, 0.01) + (1 - inside) * robust_bce(-reach, 0.01)).mean()
 
     orientation, log_radii, _ = orient_by_contacts(embedding, loss, torch.tensor(0.5))
     cosine = functional.cosine_similarity(orientation, true, dim=1)
@@ -166,7 +164,8 @@ def test_moves_stand_out_from_the_noise() -> None:
     moved = generator.random(20_000) < 0.25
     noise = np.abs(generator.normal(0, 0.02, 20_000))
     moved_by = torch.tensor(np.where(moved, generator.uniform(0.03, 0.5, 20_000), noise)).float()
-    verdict, threshold = moved_beyond_noise(moved_by, torch.tensor(np.abs(generator.normal(0, 0.02, 3000))).float())
+    noise = torch.tensor(np.abs(generator.normal(0, 0.02, 3000))).float()
+    verdict, threshold = moved_beyond_noise(moved_by, noise, (0.9, 0.99))
     assert set(verdict.unique().tolist()) == {0.0, 0.5, 1.0}
     called, uncertain = (verdict == 1).numpy(), (verdict == 0.5).numpy()
     assert (moved & called).sum() / called.sum() > 0.95
@@ -179,7 +178,7 @@ def test_moves_stand_out_from_the_noise() -> None:
 
 def test_without_transitions_that_draw_back_the_noise_is_everything() -> None:
     moved_by = torch.linspace(0, 1, 1001)
-    verdict, threshold = moved_beyond_noise(moved_by, moved_by[:0])
+    verdict, threshold = moved_beyond_noise(moved_by, moved_by[:0], (0.9, 0.99))
     assert threshold == pytest.approx(0.99, abs=1e-3)
     assert float((verdict == 1).float().mean()) == pytest.approx(0.01, abs=2e-3)
 
@@ -229,9 +228,9 @@ def test_groups_that_are_not_translations_are_refused() -> None:
     with pytest.raises(ValueError, match=r"translations.*'SO2'"):
         AgentObjectEncoder((32, 32, 3), "SO2")
     with pytest.raises(ValueError, match=r"plane.*'R3'"):
-        AgentObjectEncoder((32, 32, 3), "R3", elongated=True)
-    with pytest.raises(ValueError, match=r"no backbone 'vgg'.*resnet18.*spatial_softmax"):
-        AgentObjectEncoder((32, 32, 3), "R2", backbone="vgg")
+        AgentObjectEncoder((32, 32, 3), "R3", AgentObjectConfig(elongated=True))
+    with pytest.raises(ValueError, match=r"unknown backbone 'vgg'.*resnet18.*spatial_softmax"):
+        AgentObjectEncoder((32, 32, 3), "R2", AgentObjectConfig(backbone="vgg"))
 
 
 def blank_transitions(shape: tuple[int, int, int] = (32, 32, 3), group: str = "R2") -> Transitions:
@@ -259,50 +258,73 @@ def test_lengths_are_in_units_of_the_data() -> None:
     assert encoder.radii.tolist() == pytest.approx([0.6 * np.sqrt(0.5)])
 
 
-def test_scale_is_of_all_stages() -> None:
-    encoder = AgentObjectEncoder((32, 32, 3), "R2")
-    whole = AgentObjectLearner(encoder, blank_transitions()).stages()
-    tenth = AgentObjectLearner(encoder, blank_transitions(), scale=0.1).stages()
+@pytest.mark.parametrize("elongated", [False, True])
+def test_stages_follow_the_configuration(elongated: bool) -> None:
+    def stages(config: AgentObjectConfig) -> Any:
+        return AgentObjectLearner(AgentObjectEncoder((32, 32, 3), "R2", config), blank_transitions()).stages()
+
+    whole, tenth = (stages(scale_steps(AgentObjectConfig(elongated=elongated), factor)) for factor in (1, 0.1))
+    assert [stage.steps for stage in whole] == [2000, 700, 800, 800, 800, *([800] if elongated else []), 800]
     assert [stage.steps for stage in tenth] == [stage.steps // 10 for stage in whole]
     assert len({stage.name for stage in whole}) == len(whole)
+    optim = AgentObjectOptimConfig(lr=0.1, refinement_lr=0.2, batch_size=5, contrast_batch_size=6)
+    other = stages(AgentObjectConfig(optim=optim))
+    assert [stage.learning_rate for stage in other] == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
+    assert [stage.batch_size for stage in other] == [5, 6, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ContactConfig(initial_contact_share=0.0),
+        lambda: ContactConfig(label_error=0.6),
+        lambda: ContactConfig(still_quantile=0.99, moved_quantile=0.9),
+        lambda: ContactConfig(min_softness=float("nan")),
+        lambda: ContrastConfig(temperature=0.0),
+        lambda: AgentObjectOptimConfig(agent_steps=0),
+    ],
+)
+def test_values_out_of_range_are_refused(make: Any) -> None:
+    with pytest.raises(ConfigError, match=r"must be .*, got"):
+        make()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 def test_every_stage_runs_on_a_gpu() -> None:
-    learner = AgentObjectLearner(AgentObjectEncoder((32, 32, 3), "R2").to("cuda"), soccer(300, 0, 32), scale=0.002)
-    fit(learner, learner.stages(), seed=0)
-    assert all(parameter.is_cuda for parameter in learner.parameters())
+    encoder = train_encoder(soccer(300, 0, 32), scale_steps(AgentObjectConfig(), 0.002), device="cuda")
+    assert all(parameter.is_cuda for parameter in encoder.parameters())
 
 
 def soccer(count: int, seed: int, resolution: int) -> Transitions:
-    worlds = gym.make_vec("envs:equiact/Soccer-v0", num_envs=16, resolution=(resolution, resolution), device="cpu")
+    worlds = gym.make_vec("equiact/Soccer-v0", num_envs=16, resolution=(resolution, resolution), device="cpu")
     return collect(worlds, count, seed)
 
 
 def agent_error(encoder: AgentObjectEncoder, transitions: Transitions) -> float:
-    """That of the agent up to its own translation: before the object is learned there is no common one."""
-    located = locate(encoder.eval(), transitions)
-    error = located.agent_estimated - located.agent_true
+    """Error of the agent up to its own translation: before the object is learned there is no common one."""
+    positions = locate(encoder.eval(), transitions)
+    error = positions.agent_predicted - positions.agent
     return rmse(error - error.mean(0), np.zeros_like(error))
 
 
 def test_the_agent_is_found_within_seconds() -> None:
     torch.manual_seed(0)
-    encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2"), soccer(300, 1, 32)
-    learner = AgentObjectLearner(encoder, soccer(1500, 0, 32))
+    optim = AgentObjectOptimConfig(agent_steps=400, contrast_steps=1, locate_steps=1, contact_steps=1)
+    encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2", AgentObjectConfig(optim=optim)), soccer(300, 1, 32)
     untrained = agent_error(encoder, held_out)
-    fit(learner, [replace(learner.stages()[0], steps=400)], seed=0)
+    train_learner(AgentObjectLearner(encoder.train(), soccer(1500, 0, 32)), seed=0)
     assert agent_error(encoder, held_out) < untrained / 5
 
 
 @pytest.mark.slow
 def test_agent_and_object_are_found() -> None:
     torch.manual_seed(0)
-    encoder, held_out = AgentObjectEncoder((64, 64, 3), "R2"), soccer(1000, 1, 64)
-    learner = AgentObjectLearner(encoder, soccer(6000, 0, 64), scale=0.5)
+    config, held_out = scale_steps(AgentObjectConfig(), 0.5), soccer(1000, 1, 64)
+    encoder = AgentObjectEncoder((64, 64, 3), "R2", config)
+    learner = AgentObjectLearner(encoder, soccer(6000, 0, 64))
     side = world_class("Soccer").arena_side
     references = [evaluate_encoder(encoder.eval(), held_out, side), chance(held_out, side)]
-    fit(learner.train(), learner.stages(), seed=0)
+    train_learner(learner, seed=0)
     result = evaluate_encoder(encoder.eval(), held_out, side)
     assert result["agent_rmse_pct"] < 2
     assert result["object_rmse_pct"] < 10
@@ -319,19 +341,18 @@ def test_training_resumes_with_images_in_channels_last_memory(tmp_path: Path) ->
         frames, np.arange(39), np.arange(1, 40), generator.normal(size=(39, 2)).astype(np.float32), "R2"
     )
 
-    def stop(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
+    class Stop(TrainingCallback):
+        def on_update(self, status: TrainingStatus) -> None:
+            if status.done == 3:
+                raise KeyboardInterrupt
 
-    def weights(progress: Any) -> dict[str, torch.Tensor]:
+    def weights(*callbacks: TrainingCallback, checkpoint: Path | None = tmp_path / "checkpoint") -> Any:
         torch.manual_seed(0)
-        encoder = AgentObjectEncoder((16, 16, 3), "R2")
-        learner = AgentObjectLearner(encoder, transitions, scale=0.003)
-        fit(learner, learner.stages()[:1], seed=0, checkpoint=tmp_path / "checkpoint", progress=progress)
+        encoder = AgentObjectEncoder((16, 16, 3), "R2", scale_steps(AgentObjectConfig(), 0.003))
+        train_learner(AgentObjectLearner(encoder, transitions), seed=0, checkpoint=checkpoint, callbacks=callbacks)
         return encoder.state_dict()
 
     with pytest.raises(KeyboardInterrupt):
-        weights(stop)
-    resumed = weights(lambda *arguments: None)
-    whole = weights(lambda *arguments: None)
+        weights(Stop())
+    resumed, whole = weights(), weights(checkpoint=None)
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)

@@ -1,112 +1,401 @@
-"""The command line: help for newcomers, JSON for machines, and an answer to bad input."""
+"""The command line: help, configurations from YAML and options, JSON output, and answers to bad input."""
 
+import dataclasses
 import json
+import math
+import os
 import signal
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from equiact.envs.named_registry import RegistryError
+from equiact.envs.storage.artifacts import folder_lock, write_json, write_tensor_file
+from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.class_pose import ClassPoseConfig
+from equiact.representations.learning.checkpoints import remove_checkpoint
+from equiact.representations.learning.config import ConfigError, OptimConfig
+from equiact.scripts.benchmarks.result_files import CODE, ROOT, commit, over_seeds
+from equiact.scripts.benchmarks.run_folder import claim_folder
+from equiact.scripts.cli import main, parse, print_result
+from equiact.scripts.commands.command import Command
+from equiact.scripts.commands.config_options import with_defaults
+from equiact.scripts.commands.doctor import check_extra, check_import
+from equiact.scripts.commands.registry import COMMAND_REGISTRY, command_names, register_command
+from equiact.scripts.commands.train import Train
 
-from representations.agent_object import AgentObjectEncoder
-from scripts.benchmark import Benchmark
-from scripts.cli import COMMANDS, main
-from scripts.demo import Demo
-from scripts.doctor import Doctor, _own
-from scripts.runs import CODE, commit, over_seeds, write_json
-from scripts.train import Train
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return standard error as one line."""
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("name", command_names())
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([name, "--help"])
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
-    assert all(option in shown for option in ("--seed", "--device", "--json"))
+    computes = name not in ("doctor", "tables")
+    assert "--json" in shown and [option in shown for option in ("--seed ", "--device ")] == [computes] * 2
+    assert "``" not in shown, "help is plain text"
+
+
+def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in command_names())
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("equiact ")
+
+
+def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 1
+    assert "unknown command 'trian'; did you mean 'train'?" in error_of(capsys)
+
+
+def test_a_command_is_one_file(capsys: pytest.CaptureFixture[str]) -> None:
+    @register_command("test-greeting")
+    @dataclass(frozen=True)
+    class Greeting(Command):
+        """Print a greeting."""
+
+        to: str = "world"
+        """Whom to greet."""
+
+        def run(self) -> dict[str, Any]:
+            return {"greeting": f"hello, {self.to}"}
+
+    try:
+        assert main(["test-greeting", "--to", "you", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"greeting": "hello, you"}
+        with pytest.raises(RegistryError, match="already registered"):
+            register_command("test-greeting")(Command)
+    finally:
+        COMMAND_REGISTRY._entries.pop("test-greeting")
+
+
+def test_hyperparameters_of_the_encoder_are_options_of_train(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--encoder", "class-pose", "--world", "Chairs", "--help"])
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in ("--optim.lr", "--loss.temperature", "--class-dim", "--pairs.views"))
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert "--optim.agent-steps" in shown and "--class-dim" not in shown
+
+
+def write_yaml(folder: Path, text: str) -> str:
+    path = folder / "my.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_options_take_precedence_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    path = write_yaml(
+        tmp_path,
+        "encoder: class-pose\nworld: Sprites\ntransitions: 300\noutput_dir: runs/mine\n"
+        "optim: {steps: 30, lr: 1.0e-3}\nloss: {temperature: 0.3}\n",
+    )
+    command: Any = parse("train", ["--config", path, "--optim.lr", "1e-2", "--transitions", "400"])
+    assert (command.encoder, command.world, command.transitions) == ("class-pose", "Sprites", 400)
+    assert command.output_dir == Path("runs/mine")
+    config = command.hyperparameters
+    assert (config.optim.steps, config.optim.lr, config.loss.temperature, config.class_dim) == (30, 1e-2, 0.3, 8)
+    assert config.backbone == "strided", "what is suggested for the world stays"
+
+
+def test_suggestions_depend_on_the_world() -> None:
+    solids: Any = parse("train", ["--world", "Solids", "--encoder", "pose-set"])
+    assert solids.hyperparameters.num_poses == 80 and solids.hyperparameters.loss.set_cohesion == 5.0
+    assert parse("train", ["--world", "Arrows"]).encoder == "harmonics"  # type: ignore[attr-defined]
+    assert parse("train", ["--world", "Chairs"]).encoder == "class-pose"  # type: ignore[attr-defined]
+    assert parse("train", []).hyperparameters == AgentObjectConfig()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "encoder: class-pose\nloss: {temprature: 1}",
+            "unknown key 'loss.temprature'; did you mean 'loss.temperature'",
+        ),
+        ("encoder: class-pose\nwrold: Chairs", "unknown key 'wrold'; did you mean 'world'"),
+        ("encoder: class-pose\noptim: {lr: -1}", "lr must be above 0, got -1"),
+        ("encoder: class-pose\noptim: {lr: fast}", "optim.lr"),
+        ("encoder: class-pose\nworld: Chairs\ntransitions: many", "transitions"),
+        ("encoder: clas-pose\nworld: Chairs", "unknown encoder 'clas-pose'; did you mean 'class-pose'"),
+        ("- 1", "expected a mapping of keys to values"),
+        ("a: [", "expected a YAML file"),
+    ],
+)
+def test_a_damaged_configuration_is_refused_before_work(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_yaml(tmp_path, text)
+    assert main(["train", "--config", path, "--output-dir", str(tmp_path / "encoder")]) == 1
+    assert message in error_of(capsys)
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_a_value_out_of_range_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--optim.lr", "-1", "--output-dir", str(tmp_path / "encoder")])
+    assert "Error parsing --optim.lr: must be above 0, got -1" in error_of(capsys)
+    with pytest.raises(SystemExit):
+        main(["train", "--optim.lrr", "1"])
+    assert "Perhaps you meant: --optim.lr" in error_of(capsys)
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected a YAML file at .*nowhere"):
+        parse("rl", ["--config", str(tmp_path / "nowhere.yaml")])
+
+
+def test_other_commands_take_configurations_too(tmp_path: Path) -> None:
+    path = write_yaml(tmp_path, "world: Push\nseed: 3\n")
+    command: Any = parse("rl", ["--config", path, "--seed", "4"])
+    assert command.world == "Push" and command.seed == 4
 
 
 @pytest.mark.parametrize("command", [["train"], ["collect"], ["demo"], ["rl"], ["benchmark", "encoder"]], ids=" ".join)
 def test_an_unknown_world_names_those_there_are(
     command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    folder = "--work" if command[0] == "benchmark" else "--out"
+    folder = "--work-dir" if command[0] == "benchmark" else "--output-dir"
     assert main([*command, "--world", "Cricket", folder, str(tmp_path / "made")]) == 1
-    assert "Soccer" in capsys.readouterr().err
-    assert not (tmp_path / "made").exists(), "nothing is claimed for what cannot be done"
+    error = capsys.readouterr().err
+    assert "Soccer" in error and "Collecting" not in error
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["recover", "--onset", "80", "--out"], "nothing is left to recover in"),
-        (["recover", "--seeds", "0", "--out"], "at least one seed is needed"),
-        (["benchmark", "--seeds", "0", "--work"], "at least one seed is needed"),
-        (["demo", "--rl-steps", "100", "--out"], "a learning curve needs at least 2000 steps"),
-        (["demo", "--world", "Sprites", "--out"], "a world without an object and a task"),
-        (["benchmark", "encoder", "--world", "Sprites", "--work"], "a world without an object and a task"),
+        (["recover", "--onset", "80", "--output-dir"], "no step is left to recover in"),
+        (["recover", "--num-seeds", "0", "--output-dir"], "expected --num-seeds of at least 1, got 0"),
+        (["benchmark", "--num-seeds", "0", "--work-dir"], "expected --num-seeds of at least 1, got 0"),
+        (["demo", "--rl-steps", "100", "--output-dir"], "a learning curve needs at least 2000 steps"),
+        (["demo", "--world", "Sprites", "--output-dir"], "a world without an object and a task"),
+        (["benchmark", "encoder", "--world", "Sprites", "--work-dir"], "a world without an object and a task"),
+        (["collect", "--transitions", "0", "--output-dir"], "expected --transitions of at least 1, got 0"),
+        (["train", "--transitions", "0", "--output-dir"], "expected --transitions of at least 1, got 0"),
+        (["train", "--held-out", "1", "--output-dir"], "expected --held-out of at least 32, got 1"),
+        (["train", "--decoder-steps", "-1", "--output-dir"], "expected --decoder-steps of at least 0, got -1"),
+        (["train", "--logger", "wandb", "--output-dir"], "--logger wandb needs the package wandb; run pip install"),
+        (["evaluate", "--episodes", "0", "--policy"], "expected --episodes of at least 1, got 0"),
     ],
 )
-def test_what_cannot_end_well_is_not_begun(
+def test_bad_options_are_refused_before_work(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main([*arguments, str(tmp_path / "made")]) == 1
-    assert message in " ".join(capsys.readouterr().err.split())
+    error = error_of(capsys)
+    assert message in error and "Collecting" not in error
+    assert not list(tmp_path.iterdir()), "nothing is written"
 
 
-def test_collect_refuses_a_folder_of_other_things_before_it_collects(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["collect", "train", "rl", "demo", "recover"])
+def test_a_folder_with_other_things_is_refused_before_work(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "thesis.tex").touch()
-    monkeypatch.setattr("scripts.collect.collect_transitions", lambda *options: pytest.fail("it collected"))
-    assert main(["collect", "--out", str(tmp_path)]) == 1
-    assert "choose another folder or delete it" in " ".join(capsys.readouterr().err.split())
+    folder = tmp_path / "push" / "seed-100" if command == "recover" else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "thesis.tex").write_text("chapter 1")
+    assert main([command, "--output-dir", str(tmp_path)]) == 1
+    assert "with other things in it: thesis.tex" in error_of(capsys)
+    assert (folder / "thesis.tex").read_text() == "chapter 1"
 
 
-def test_rows_of_another_benchmark_are_not_taken(tmp_path: Path) -> None:
-    kept = tmp_path / "Soccer" / "render-100.json"
-    write_json(kept, {"commit": "abc", "settings": {"transitions": 5, "rl_steps": 24000}, "figures": {"frames/s": 1.0}})
-    with pytest.raises(ValueError, match=r"now .* is asked for; choose another --work"):
-        Benchmark(what="render", seeds=1, results=tmp_path, work=tmp_path).run()
-    assert Benchmark(what="render", seeds=1, transitions=5, results=tmp_path, work=tmp_path).run() == {"frames/s": 1.0}
+@pytest.mark.parametrize("command", ["collect", "train", "rl", "demo"])
+def test_a_folder_that_another_process_writes_to_is_refused(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    AgentObjectEncoder((16, 16, 3), "R2").save(tmp_path / "encoder")
+    options = ["--encoder", str(tmp_path / "encoder")] if command == "rl" else []
+    with folder_lock(tmp_path / "made"):
+        assert main([command, *options, "--output-dir", str(tmp_path / "made")]) == 1
+    error = error_of(capsys)
+    assert "another process trains here" in error and str(os.getpid()) in error
+
+
+@pytest.mark.parametrize("suffix", ["", "-decoder"])
+def test_a_file_in_place_of_a_checkpoint_is_refused_before_work(
+    suffix: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    notes = tmp_path / f"mine{suffix}.checkpoint"
+    notes.write_text("my notes")
+    assert main(["train", "--world", "Sprites", "--output-dir", str(tmp_path / "mine")]) == 1
+    error = error_of(capsys)
+    assert "is not a checkpoint" in error and "Collecting" not in error
+    assert notes.read_text() == "my notes"
+
+
+def test_only_checkpoints_are_removed(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("notes", "empty", "ours")]
+    files[0].write_text("my notes")
+    files[1].touch()
+    write_tensor_file(files[2], "checkpoint", {}, {"a": torch.zeros(1)})
+    for file in [*files, tmp_path / "missing"]:
+        remove_checkpoint(file)
+    assert [file.exists() for file in files] == [True, True, False]
+
+
+def test_a_report_folder_with_a_file_of_the_user_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine-report").mkdir()
+    (tmp_path / "mine-report" / "map.png").write_text("my map")
+    assert main(["train", "--output-dir", str(tmp_path / "mine")]) == 1
+    assert "with other things in it: map.png" in error_of(capsys)
+
+
+def test_a_missing_policy_is_named_before_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    AgentObjectEncoder((64, 64, 3), "R2").save(tmp_path / "encoder")
+    options = ["--encoder", str(tmp_path / "encoder"), "--policy", str(tmp_path / "nowhere")]
+    assert main(["evaluate", *options]) == 1
+    error = error_of(capsys)
+    assert "nowhere" in error and "Held-out" not in error
+    AgentObjectEncoder((16, 16, 3), "R2").save(tmp_path / "encoder")
+    assert main(["evaluate", *options[:2]]) == 1
+    error = error_of(capsys)
+    assert "got R2 and (16, 16, 3); check --encoder and --world" in error and "Held-out" not in error
+
+
+def test_a_value_from_a_file_is_named_by_its_option(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write_yaml(tmp_path, "transitions: -5\n")
+    assert main(["train", "--config", path, "--output-dir", str(tmp_path / "made")]) == 1
+    assert "expected --transitions of at least 1, got -5" in error_of(capsys)
+
+
+def test_the_home_folder_is_found_in_every_path() -> None:
+    command: Any = parse("rl", ["--encoder", "~/encoder", "--output-dir=~/policy"])
+    assert (command.encoder, command.output_dir) == (Path.home() / "encoder", Path.home() / "policy")
+
+
+def test_quick_comes_from_the_command_line_or_the_file(tmp_path: Path) -> None:
+    quick = write_yaml(tmp_path, "quick: true\n")
+    for arguments, pairs in (
+        ([], 200),
+        (["--quick"], 50),
+        (["--quick", "--no-quick"], 200),
+        (["--config", quick], 50),
+        (["--config", quick, "--no-quick"], 200),
+    ):
+        command: Any = parse("recover", arguments)
+        assert (command.quick, command.experiment.pairs) == (pairs == 50, pairs), arguments
+
+
+def test_json_has_null_for_what_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result({"a": math.nan, "b": [math.inf, 1.5], "c": {"d": -math.inf}}, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": None}}
+
+
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "{name}":
+            raise ModuleNotFoundError("No module named '{name}'", name="{name}")
+sys.meta_path.insert(0, Hidden())
+from equiact.scripts.cli import main
+sys.exit(main({arguments}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "hint"),
+    [
+        ("tyro", ["train"], "equiact[cli]"),
+        ("rich", [], "equiact[cli]"),
+        ("yaml", ["train", "--config", "a.yaml"], "equiact[cli]"),
+        ("warp", ["collect", "--output-dir", "made"], "equiact[sim]"),
+    ],
+)
+def test_a_missing_package_is_named_in_one_line(name: str, arguments: list[str], hint: str, tmp_path: Path) -> None:
+    code = HIDE.format(name=name, arguments=arguments)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 1 and f"pip install '{hint}'" in " ".join(run.stderr.split())
+    assert "Traceback" not in run.stderr
+
+
+def test_output_that_nobody_reads_ends_quietly() -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "equiact.scripts.cli", "--version"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert run.returncode == 1 and run.stderr == "OSError: [Errno 28] No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "equiact.scripts.cli", "--version"]
+    closed = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert closed.returncode == 1 and closed.stderr == ""
+
+
+def test_a_terminal_without_unicode_shows_a_question_mark() -> None:
+    code = "import sys; from equiact.scripts.cli import main; main(['--version']); print('\u2713')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert run.stdout.endswith("?\n"), run.stderr
 
 
 def test_a_tampered_encoder_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     AgentObjectEncoder((16, 16, 3), "R2").save(tmp_path / "encoder")
-    weights = tmp_path / "encoder" / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1])
+    card = tmp_path / "encoder" / "card.json"
+    card.write_text(card.read_text().replace('"R2"', '"R3"'))
     assert main(["evaluate", "--encoder", str(tmp_path / "encoder")]) == 1
-    assert "truncated or altered" in " ".join(capsys.readouterr().err.split())
+    assert "does not match its sha256" in error_of(capsys)
 
 
 def test_collect_writes_data_and_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["collect", "--transitions", "100", "--out", str(tmp_path / "data"), "--json", "--device", "cpu"]) == 0
-    result = json.loads(capsys.readouterr().out)
+    options = ["--transitions", "100", "--output-dir", str(tmp_path / "data"), "--json", "--device", "cpu"]
+    assert main(["collect", *options]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
     assert result["transitions"] == 100
     assert (tmp_path / "data").is_dir()
+    assert "Collecting: 100/100 transitions" in captured.err, "a redirected run shows its progress"
 
 
-def test_a_demo_does_not_go_on_in_the_folder_of_another(tmp_path: Path) -> None:
-    write_json(tmp_path / "demo.json", {"world": "Soccer", "transitions": 1, "rl_steps": 1, "seed": 0})
-    with pytest.raises(ValueError, match="choose another --out"):
-        Demo(out=tmp_path).run()
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "run", "demo.json", {"world": "Soccer", "seed": 0})
+    assert claim_folder(tmp_path / "run", "demo.json", {"world": "Soccer", "seed": 0}) == tmp_path / "run"
+    with pytest.raises(ValueError, match=r"holds a run with seed = 0, now 1; choose another --output-dir"):
+        claim_folder(tmp_path / "run", "demo.json", {"world": "Soccer", "seed": 1})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_told_to_stop_says_that_it_can_go_on(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_interrupted_command_says_whether_it_can_resume(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    @dataclass(frozen=True)
+    class Interrupted(Command):
+        def run(self) -> dict[str, Any]:
+            signal.raise_signal(number)
+            return {}
+
+    @dataclass(frozen=True)
+    class Resuming(Interrupted):
+        resumes = True
+
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    for kind in (Doctor, Train):
-        monkeypatch.setattr(kind, "run", lambda self: signal.raise_signal(number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+    for name, command_cls in (("test-interrupted", Interrupted), ("test-resuming", Resuming)):
+        register_command(name)(command_cls)
     try:
-        assert main(["doctor"]) == 130
-        assert "goes on where it was" not in capsys.readouterr().err, "it does not"
-        assert main(["train"]) == 130
+        assert main(["test-interrupted"]) == 130
+        assert "to resume" not in capsys.readouterr().err
+        assert main(["test-resuming"]) == 130
+        assert "Run the same command again to resume" in capsys.readouterr().err
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert "goes on where it was" in capsys.readouterr().err
+        for name in ("test-interrupted", "test-resuming"):
+            COMMAND_REGISTRY._entries.pop(name)
 
 
 def test_figures_are_over_what_all_seeds_have() -> None:
@@ -116,26 +405,34 @@ def test_figures_are_over_what_all_seeds_have() -> None:
     assert result["figures"]["both"]["mean"] == 1.5
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_json(tmp_path / "result.json", {"kept": True})
-
-    def full(self: Path, text: str) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space"):
-        write_json(tmp_path / "result.json", {"kept": False})
-    assert json.loads((tmp_path / "result.json").read_text()) == {"kept": True}
+def test_the_doctor_finds_a_package_that_shadows_equiact(tmp_path: Path) -> None:
+    assert check_import().well
+    finding = check_import(expected=tmp_path)
+    assert not finding.well and "comes first on sys.path" in finding.hint
+    assert check_import().found == str(ROOT)
 
 
-def test_the_doctor_sees_a_package_that_shadows_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "agentsshadow").mkdir()
-    (tmp_path / "agentsshadow" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert _own("agents")().well
-    finding = _own("agentsshadow")()
-    assert not finding.well
-    assert "comes first on sys.path" in finding.mend
+def test_the_doctor_tells_needed_from_optional_extras() -> None:
+    assert check_extra("sim").well and check_extra("sim").found == "installed"
+    assert check_extra("wandb").well and "(optional)" in check_extra("wandb").found
+    assert check_extra("wandb").sign == "–" and "✓" in check_extra("sim").sign
+
+
+def test_tables_are_filled_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure = {"mean": 0.5, "interval": [0.4, 0.6], "seeds": [0.4, 0.6]}
+    machine = {"cores": 2, "processor": "p"}
+    result = {"figures": {"error": figure}, "command": "c", "commit": "abc", "seeds": [0, 1], "machine": machine}
+    write_json(tmp_path / "errors.json", result)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: errors -->\n<!-- end -->\nafter\n")
+    arguments = ["tables", "--files", str(page), "--results-dir", str(tmp_path)]
+    assert main([*arguments, "--check"]) == 1
+    assert "run `equiact tables`" in error_of(capsys)
+    assert main(arguments) == 0
+    filled = page.read_text()
+    assert "| error | 0.5 | 0.4 – 0.6 | 0.4, 0.6 |" in filled and filled.endswith("after\n")
+    assert main([*arguments, "--check"]) == main(arguments) == 0
+    assert page.read_text() == filled
 
 
 def test_results_do_not_make_a_checkout_dirty_but_code_does(tmp_path: Path) -> None:
@@ -160,3 +457,10 @@ def test_results_do_not_make_a_checkout_dirty_but_code_does(tmp_path: Path) -> N
     (tmp_path / "envs" / "new").write_text("3")
     assert commit(tmp_path) == f"{clean}-dirty"
     assert commit(tmp_path.parent / "nowhere").startswith("equiact ")
+    assert commit().startswith("equiact ") or (ROOT / ".git").exists()
+
+
+def test_a_file_changes_one_nested_value_and_keeps_its_neighbours():
+    made = with_defaults(Train, {"optim": {"steps": 30}}, config=ClassPoseConfig(optim=OptimConfig(lr=1e-2)))
+    default = {field.name: field.default for field in dataclasses.fields(made)}["hyperparameters"]
+    assert (default.optim.steps, default.optim.lr) == (30, 1e-2)

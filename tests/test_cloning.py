@@ -1,19 +1,18 @@
 """Demonstrations, and policies that are cloned from them."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-
-from agents.baselines.dagger import dagger
-from agents.cloning import HORIZONS, ClonedPolicy, Cloning
-from agents.demonstrations import demonstrate, states
-from envs import world_class
-from envs.dataset import load_transitions, save_transitions
-from envs.transitions import chains, equal
-from representations.storage import NetworkFileError
-from representations.training import fit
+from equiact.agents.baselines.dagger import DaggerConfig, dagger
+from equiact.agents.policies.behavior_cloning import BCConfig, BCLearner, BCPolicy
+from equiact.agents.policies.demonstrations import demonstrate, density_conditions
+from equiact.envs.data.minari_dataset import load_transitions, save_transitions
+from equiact.envs.data.trajectories import episode_ids
+from equiact.envs.data.transitions import equal
+from equiact.envs.storage.artifacts import ArtifactError
+from equiact.envs.worlds.registry import world_class
+from equiact.representations.learning.config import ConfigError, OptimConfig
+from equiact.representations.learning.training import train_learner
 
 SHAPE = (24, 24, 3)
 
@@ -27,19 +26,20 @@ def demonstrations():
     return demonstrate(make(), 8, seed=0)
 
 
-def policy():
+def policy(steps=16_000):
     torch.manual_seed(0)
-    return ClonedPolicy(SHAPE, 3, 1, 0.04).eval()
+    config = BCConfig(optim=OptimConfig(steps=steps, lr=1e-3, batch_size=32))
+    return BCPolicy(SHAPE, 3, 1, 0.04, config).eval()
 
 
 def test_demonstrations_are_episodes_of_the_expert(demonstrations):
-    episode = chains(demonstrations)
+    episode = episode_ids(demonstrations)
     assert episode.max() == 7
     ends = np.append(episode[1:] != episode[:-1], True)
-    goal_reached = demonstrations.truth["object_pose"][demonstrations.end[ends]]
+    goal_reached = demonstrations.ground_truth["object_pose"][demonstrations.end[ends]]
     assert (goal_reached[:, 2] < 0.03).all(), "each ends with the object laid down"
     assert demonstrations.action is not None and demonstrations.action.shape == (len(demonstrations), 4)
-    moved = np.diff(demonstrations.truth["agent_pose"], axis=0)[demonstrations.start]
+    moved = np.diff(demonstrations.ground_truth["agent_pose"], axis=0)[demonstrations.start]
     np.testing.assert_allclose(demonstrations.displacement, moved, atol=1e-6)
 
 
@@ -62,9 +62,9 @@ def test_demonstrations_are_saved_without_loss(demonstrations, tmp_path):
 
 
 def test_states_say_how_each_episode_began(demonstrations):
-    first, episode, commands = states(demonstrations, 3)
+    first, episode, commands = density_conditions(demonstrations, 3)
     assert first.shape == (8, *SHAPE)
-    np.testing.assert_array_equal(episode, chains(demonstrations))
+    np.testing.assert_array_equal(episode, episode_ids(demonstrations))
     begins = np.append(True, episode[1:] != episode[:-1])
     np.testing.assert_array_equal(first[0], demonstrations.frames[0])
     assert (commands[begins] == 1).all() and (commands == -1).any()
@@ -79,56 +79,68 @@ def test_an_action_is_a_displacement_and_a_command(demonstrations):
 
 
 def test_what_lies_ahead_ends_with_the_episode(demonstrations):
-    learner = Cloning(policy(), demonstrations)
-    pose = demonstrations.truth["agent_pose"]
-    episode = chains(demonstrations)
+    learner = BCLearner(policy(), demonstrations)
+    pose = demonstrations.ground_truth["agent_pose"]
+    episode = episode_ids(demonstrations)
     for index in (0, 3, int(np.flatnonzero(episode == 0)[-1]), len(episode) - 1):
         last = np.flatnonzero(episode == episode[index])[-1]
-        for at, horizon in enumerate(HORIZONS):
+        for at, horizon in enumerate(BCConfig().horizons):
             until = demonstrations.end[min(index + horizon - 1, last)]
             expected = (pose[until] - pose[demonstrations.start[index]]) / np.sqrt(horizon) / 0.04
             np.testing.assert_allclose(learner._future[index, 3 * at : 3 * at + 3], expected, atol=1e-4)
 
 
 def test_cloning_lowers_the_error_on_other_demonstrations():
-    held_out, learned = demonstrate(make(), 8, seed=5), policy().train()
-    before = float(Cloning(learned, held_out).loss(200, torch.Generator().manual_seed(0))[0].detach())
-    learner = Cloning(learned, demonstrate(make(), 60, seed=1), scale=0.2)
-    fit(learner, learner.stages(), seed=0)
-    assert float(Cloning(learned, held_out).loss(200, torch.Generator().manual_seed(0))[0].detach()) < 0.8 * before
+    held_out, learned = demonstrate(make(), 8, seed=5), policy(steps=3200).train()
+    before = float(BCLearner(learned, held_out).loss(torch.Generator().manual_seed(0), 200)[0].detach())
+    learner = BCLearner(learned, demonstrate(make(), 60, seed=1))
+    train_learner(learner, seed=0)
+    assert float(BCLearner(learned, held_out).loss(torch.Generator().manual_seed(0), 200)[0].detach()) < 0.8 * before
 
 
 def test_a_policy_comes_back_as_it_was_saved(tmp_path, demonstrations):
     policy().save(tmp_path / "policy")
-    loaded = ClonedPolicy.load(tmp_path / "policy")
+    loaded = BCPolicy.load(tmp_path / "policy")
     frames = demonstrations.observations[:3]
     np.testing.assert_array_equal(loaded.predict(frames)[0], policy().predict(frames)[0])
 
 
-def test_a_tampered_policy_is_refused(tmp_path):
+def test_a_policy_that_was_altered_is_refused(tmp_path):
     policy().save(tmp_path / "policy")
-    weights = tmp_path / "policy" / "weights.safetensors"
+    (weights,) = (tmp_path / "policy").glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(NetworkFileError, match="truncated or altered"):
-        ClonedPolicy.load(tmp_path / "policy")
-    card = tmp_path / "policy" / "card.json"
-    card.write_text(json.dumps({"class": "ClonedPolicy"}))
-    with pytest.raises(NetworkFileError, match="does not hold a ClonedPolicy"):
-        ClonedPolicy.load(tmp_path / "policy")
+    with pytest.raises(ArtifactError, match=r"altered|damaged"):
+        BCPolicy.load(tmp_path / "policy")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim", "commands", "limit"),
+    [(SHAPE, 0, 1, 0.04), (SHAPE, 3, -1, 0.04), (SHAPE, 3, 1, 0.0), (SHAPE, 3, 1, float("nan"))],
+)
+def test_a_policy_needs_a_size_and_a_limit(shape, dim, commands, limit):
+    with pytest.raises(ValueError, match="dim at least 1, commands at least 0 and a finite limit"):
+        BCPolicy(shape, dim, commands, limit)
+
+
+def test_hyper_parameters_out_of_range_are_refused():
+    with pytest.raises(ConfigError, match="horizons"):
+        BCConfig(horizons=(0,))
+    with pytest.raises(ConfigError, match="must not be empty"):
+        BCConfig(channels=())
 
 
 def test_transitions_without_actions_are_no_demonstrations(demonstrations):
     from dataclasses import replace
 
     with pytest.raises(ValueError, match=r"actions \(N, 4\) were expected, got actions None"):
-        Cloning(policy(), replace(demonstrations, action=None))
+        BCLearner(policy(), replace(demonstrations, action=None))
 
 
 def test_what_a_learner_did_is_not_what_lies_ahead(demonstrations):
     """Without the expert's own steps nothing is learned of what lies ahead; the labels still count."""
     learned = policy().train()
-    learner = Cloning(learned, demonstrations, shown=np.zeros(len(demonstrations), bool))
-    loss, _ = learner.loss(32, torch.Generator().manual_seed(0))
+    learner = BCLearner(learned, demonstrations, by_expert=np.zeros(len(demonstrations), bool))
+    loss, _ = learner.loss(torch.Generator().manual_seed(0), 32)
     loss.backward()
     assert not learned.future.weight.grad.any() and learned.action.weight.grad.any()
 
@@ -137,7 +149,7 @@ def test_dagger_counts_its_labels():
     seen = []
     world = world_class("Pick")(4, resolution=SHAPE[:2], device="cpu", max_episode_steps=40)
     learned, data = dagger(
-        policy(), world, 120, seed=0, rounds=2, scale=0.003, progress=lambda *done: seen.append(done)
+        policy(steps=48), world, 120, seed=0, config=DaggerConfig(rounds=2), progress=lambda *done: seen.append(done)
     )
     assert len(data) == 120
     assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)] and len(seen) % 3 == 0
@@ -149,7 +161,8 @@ def test_dagger_that_was_stopped_ends_at_the_same_weights(tmp_path):
         torch.manual_seed(0)
         world = world_class("Pick")(4, resolution=SHAPE[:2], device="cpu", max_episode_steps=40)
         kept = tmp_path / "dagger"
-        return dagger(policy(), world, 120, seed=0, rounds=2, scale=0.003, checkpoint=kept, progress=progress)[0]
+        config = DaggerConfig(rounds=2)
+        return dagger(policy(steps=48), world, 120, seed=0, config=config, checkpoint=kept, progress=progress)[0]
 
     def stop(done, total):
         if done == total // 2:
@@ -168,20 +181,20 @@ def test_dagger_that_was_stopped_ends_at_the_same_weights(tmp_path):
 
 def test_offline_reinforcement_learning_imitates_what_it_is_shown(demonstrations):
     pytest.importorskip("torchrl", reason="TorchRL is an extra")
-    from agents.baselines.offline import OfflineLearner
+    from equiact.agents.baselines.iql import IQLConfig, IQLLearner
 
     learned = policy().train()
-    before = Cloning(learned, demonstrations).loss(64, torch.Generator().manual_seed(0))[1]["displacement"]
-    learner = OfflineLearner(learned, demonstrations, scale=0.03)
+    before = BCLearner(learned, demonstrations).loss(torch.Generator().manual_seed(0), 64)[1]["displacement"]
+    learner = IQLLearner(learned, demonstrations, IQLConfig(optim=OptimConfig(steps=480, lr=1e-3, batch_size=32)))
     assert float(learner._reward.max()) == 1.0 and int(learner._ends.sum()) == 8, "one end an episode"
-    fit(learner, learner.stages(), seed=0)
-    after = Cloning(learned, demonstrations).loss(64, torch.Generator().manual_seed(0))[1]["displacement"]
+    train_learner(learner, seed=0)
+    after = BCLearner(learned, demonstrations).loss(torch.Generator().manual_seed(0), 64)[1]["displacement"]
     assert float(after) < 0.9 * float(before)
 
 
 def test_without_torchrl_it_says_what_to_install(demonstrations, monkeypatch):
-    from agents.baselines import offline
+    from equiact.agents.baselines import iql
 
-    monkeypatch.setattr(offline, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[offline\]'"):
-        offline.OfflineLearner(policy(), demonstrations)
+    monkeypatch.setattr(iql, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'equiact\[offline\]'"):
+        iql.IQLLearner(policy(), demonstrations)

@@ -3,21 +3,24 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from equiact.envs.batched_envs.batch_step import BatchObservation, BatchStep
+from equiact.envs.data.collect import collect
+from equiact.envs.data.exploration import ObjectExploration
+from equiact.envs.data.transition_recorder import TransitionRecorder
+from equiact.envs.data.transitions import equal
+from equiact.envs.lie_groups.group import GroupError
+from equiact.envs.lie_groups.translations import Translations
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-
-from envs.collect import collect, explore
-from envs.groups import GroupError, Translations
-from envs.transitions import equal
 
 SMALL = {"resolution": (16, 16), "device": "cpu"}
 
 
 def make_worlds(num_envs=4, **options):
-    return gym.make_vec("envs:equiact/Soccer-v0", num_envs=num_envs, **SMALL | options)
+    return gym.make_vec("equiact/Soccer-v0", num_envs=num_envs, **SMALL | options)
 
 
 def make_world(**options):
-    return gym.make("envs:equiact/Soccer-v0", **SMALL | options)
+    return gym.make("equiact/Soccer-v0", **SMALL | options)
 
 
 class Dot(gym.Env):
@@ -39,21 +42,21 @@ class Dot(gym.Env):
         super().reset(seed=seed)
         self.place = self.np_random.integers(0, 16, 2)
         self.elapsed = 0
-        return self.look(), {}
+        return self.render_at(), {}
 
     def step(self, action):
         before = self.place
         self.place = (before + [(0, 1), (1, 0), (0, -1), (-1, 0)][action]).clip(0, 15)
         self.elapsed += 1
-        return self.look(), 0.0, self.elapsed >= self.length, False, {"moved": {"by": self.place - before}}
+        return self.render_at(), 0.0, self.elapsed >= self.length, False, {"moved": {"by": self.place - before}}
 
-    def look(self):
+    def render_at(self):
         self.canvas[:] = 0
         self.canvas[tuple(self.place)] = 255
         return self.canvas if self.observe == "frames" else self.place.astype(float)
 
     def render(self):
-        self.look()
+        self.render_at()
         return self.canvas if self.render_mode == "rgb_array" else None
 
 
@@ -68,7 +71,7 @@ def places(frames):
 
 def assert_true_of_worlds(transitions):
     """Displacement, truth and touch are those between the frame a transition starts from and the one it leads to."""
-    agent, object_ = transitions.truth["agent_pose"], transitions.truth["object_pose"]
+    agent, object_ = transitions.ground_truth["agent_pose"], transitions.ground_truth["object_pose"]
     start, end = transitions.start, transitions.end
     np.testing.assert_allclose(transitions.displacement, agent[end] - agent[start], rtol=0, atol=1e-6)
     moves = np.linalg.norm(object_[end] - object_[start], axis=-1)
@@ -93,7 +96,7 @@ def test_frames_belong_to_their_truth():
     transitions = collect(make_worlds(max_episode_steps=5), transitions=40, seed=1)
     world = make_world().unwrapped.world
     for frame in range(0, len(transitions.frames), 7):
-        poses = [transitions.truth[name][frame] for name in ("agent_pose", "object_pose")]
+        poses = [transitions.ground_truth[name][frame] for name in ("agent_pose", "object_pose")]
         world.simulator.field("qpos")[0] = np.concatenate(poses)
         world.simulator.forward()
         difference = np.abs(world.render()[0].astype(int) - transitions.frames[frame])
@@ -122,7 +125,7 @@ def test_a_batch_of_one_collects_what_a_single_world_does():
 def test_exploration_meets_the_object():
     worlds = make_worlds(8)
     assert collect(worlds, transitions=800, seed=0).touched.mean() > 0.2
-    aimless = collect(worlds, transitions=800, seed=0, policy=explore(worlds, approach=0.0))
+    aimless = collect(worlds, transitions=800, seed=0, policy=ObjectExploration(worlds, approach=0.0))
     assert aimless.touched.mean() < 0.2
 
 
@@ -144,7 +147,7 @@ def assert_true_of_dots(transitions, count):
     before, after = places(transitions.observations), places(transitions.next_observations)
     np.testing.assert_array_equal(transitions.displacement, after - before)
     assert len(np.unique(transitions.displacement, axis=0)) >= 4
-    assert transitions.truth == {}
+    assert transitions.ground_truth == {}
     assert transitions.touched is None
 
 
@@ -196,21 +199,189 @@ def test_displacement_can_be_a_key_of_info():
 
 
 def test_messages_for_what_is_missing():
-    with pytest.raises(ValueError, match="at least 1 transition must be collected, got 0"):
-        collect(make_worlds(1), transitions=0, seed=0)
     with pytest.raises(ValueError, match=r"info has no 'displacement'; pass displacement= one of \['odometry'\]"):
         collect(Named(), transitions=5, seed=0)
     with pytest.raises(ValueError, match=r"declares no group; say which one acts, for example group='R2'"):
         collect(Dot(), transitions=5, seed=0, displacement=moved)
     with pytest.raises(GroupError, match="unknown group 'SU2'"):
         collect(Dot(), transitions=5, seed=0, displacement=moved, group="SU2")
-    with pytest.raises(GroupError, match=r"displacement must have shape \(\.\.\., 3\).* R3, got \(2,\)"):
+    with pytest.raises(GroupError, match=r"displacement must have shape \(\.\.\., 3\).* R3, got \(1, 2\)"):
         collect(Dot(), transitions=5, seed=0, displacement=moved, group="R3")
     with pytest.raises(ValueError, match="must observe uint8 RGB frames or be made with render_mode='rgb_array'"):
         collect(Dot(observe="state"), transitions=5, seed=0, displacement=moved, group="R1")
 
 
-def test_vector_environments_that_reset_within_a_step_are_refused():
-    worlds = SyncVectorEnv([Dot], autoreset_mode=AutoresetMode.SAME_STEP)
-    with pytest.raises(ValueError, match="must reset on the next step"):
-        collect(worlds, transitions=5, seed=0, displacement=moved, group="R2")
+class Copied(Dot):
+    """A dot whose frames are arrays of their own, as mode SAME_STEP requires."""
+
+    def render_at(self):
+        return super().render_at().copy()
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_vector_environments_may_reset_in_any_way(mode):
+    lengths = (2, 5, 3)
+    worlds = SyncVectorEnv([lambda length=length: Copied(length=length) for length in lengths], autoreset_mode=mode)
+    assert_true_of_dots(collect(worlds, transitions=50, seed=0, displacement=moved, group="R2"), 50)
+
+
+class Flawed(Dot):
+    """A dot with something wrong about it."""
+
+    def __init__(self, flaw):
+        super().__init__(length=100)
+        self.flaw = flaw
+
+    def render_at(self):
+        return np.zeros_like(super().render_at()) if self.flaw == "dark" else super().render_at()
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        by = np.asarray(info["moved"]["by"], float)
+        if self.elapsed == 20:
+            by = {"outlier": by + 1e8, "nan": by * np.nan}.get(self.flaw, by)
+        return *rest, {"moved": {"by": 0 * by if self.flaw == "idle" else by}}
+
+
+@pytest.mark.parametrize(
+    ("flaw", "message"),
+    [
+        ("dark", "all frames are alike"),
+        ("idle", "all displacements are the identity: nothing moved"),
+        ("outlier", r"the displacement of transition 19 is 1e\+08 times as large as the median"),
+    ],
+)
+def test_useless_data_is_warned_of(flaw, message):
+    with pytest.warns(UserWarning, match=message):
+        collect(Flawed(flaw), transitions=50, seed=0, displacement=moved, group="R2")
+
+
+def test_displacements_that_are_not_finite_are_refused():
+    with pytest.raises(GroupError, match="displacement must be finite"):
+        collect(Flawed("nan"), transitions=50, seed=0, displacement=moved, group="R2")
+
+
+def test_a_displacement_for_each_environment_is_expected():
+    worlds = SyncVectorEnv([Dot, Dot])
+    with pytest.raises(ValueError, match=r"a row for each of 2 environments, got shape \(3, 2\)"):
+        collect(worlds, transitions=5, seed=0, displacement=lambda info: np.zeros((3, 2)), group="R2")
+
+
+def test_a_policy_may_be_a_function_of_observations():
+    seen = []
+
+    def right(observation):
+        seen.append(observation.shape)
+        return np.ones(len(observation), int)
+
+    data = collect(Dot(), transitions=20, seed=0, displacement=moved, group="R2", policy=right)
+    assert (data.displacement[:, 1] == 0).all() and (data.displacement[:, 0] >= 0).all()
+    assert seen[0] == (1, 16, 16, 3), "a policy gets a batch, of a single environment too"
+
+
+def odometer(reports, **options):
+    """Return a class of dots that report their displacement, and touches, where ``reports`` says so."""
+
+    class Odometer(Dot):
+        def __init__(self, index):
+            super().__init__(length=4)
+            self.index = index
+
+        def step(self, action):
+            *rest, info = super().step(action)
+            told = {"odometry": moved(info), "touched": True, "agent_pose": self.place * 1.0}
+            return *rest, {key: value for key, value in told.items() if reports(key, self.index, self.elapsed)}
+
+    return SyncVectorEnv([lambda i=i: Odometer(i) for i in range(2)], **options)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("at", [2, 4], ids=["within an episode", "at its end"])
+@pytest.mark.filterwarnings("ignore:.*draw into one buffer")
+def test_a_displacement_that_one_environment_does_not_report_is_refused(mode, at):
+    envs = odometer(lambda key, index, time: (index, time) != (1, at), autoreset_mode=mode)
+    envs.envs[1].render_at = lambda: Dot.render_at(envs.envs[1]).copy()
+    with pytest.raises(ValueError, match=f"info of environment 1 has no 'odometry' in step {at}; report it"):
+        collect(envs, 20, 0, displacement="odometry", group="R2")
+
+
+def test_touches_that_are_not_always_reported_are_left_out():
+    def gather(reports):
+        return collect(odometer(reports), 20, 0, displacement="odometry", group="R2")
+
+    assert gather(lambda key, index, time: True).touched.all()
+    for reports in (lambda index, time: time != 2, lambda index, time: index, lambda index, time: time != 1 or index):
+        part = gather(lambda key, index, time, reports=reports: key != "touched" or reports(index, time))
+        assert part.touched is None and len(part) == 20
+    assert gather(lambda key, index, time: True).ground_truth == {}, "no pose is reported after a reset"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"transitions": 0}, ValueError, "transitions must be an integer of at least 1, got 0"),
+        ({"transitions": 2e4}, ValueError, "transitions must be an integer of at least 1, got 20000.0"),
+        ({"transitions": 2.5}, ValueError, "transitions must be an integer of at least 1, got 2.5"),
+        ({"transitions": float("nan")}, ValueError, "transitions must be an integer of at least 1, got nan"),
+        ({"transitions": True}, ValueError, "transitions must be an integer of at least 1, got True"),
+        ({"max_idle_steps": 0}, ValueError, "max_idle_steps must be an integer of at least 1, got 0"),
+        ({"seed": None}, ValueError, "seed must be an integer of at least 0, got None"),
+        ({"seed": 1.5}, ValueError, "seed must be an integer of at least 0, got 1.5"),
+        ({"autoreset": "foo"}, ValueError, r"autoreset must be one of \['NextStep', 'SameStep', 'Disabled'\]"),
+        ({"env": None}, TypeError, "env must be a Gymnasium environment, single or vector, got NoneType"),
+        ({"group": 3}, GroupError, "the name of a group must be text, such as 'R2', got 3"),
+        ({"displacement": lambda info: "far"}, ValueError, "displacement must be numbers, got"),
+        ({"displacement": lambda info: [1j, 0]}, ValueError, "displacement must be numbers, got complex"),
+    ],
+)
+def test_impossible_arguments_are_refused(options, error, message):
+    given = {"env": Dot(), "transitions": 5, "seed": 0, "displacement": moved, "group": "R2"}
+    with pytest.raises(error, match=message):
+        collect(**given | options)
+
+
+def test_integers_may_be_of_any_type():
+    def gather(integer):
+        options = {"displacement": moved, "group": "R2", "max_idle_steps": integer(9)}
+        return collect(Dot(), integer(10), integer(3), **options)
+
+    assert equal(gather(np.int64), gather(int))
+
+
+class Growing(Copied):
+    """A dot on a canvas that grows."""
+
+    def render_at(self):
+        return np.pad(super().render_at(), ((0, self.elapsed), (0, 0), (0, 0)))
+
+
+class Blind(Dot):
+    """A dot that shows no image: its ``render`` is the one of `gym.Env`."""
+
+    render = gym.Env.render
+
+
+def test_images_must_be_there_and_keep_their_shape():
+    with pytest.raises(ValueError, match=r"all frames must have one shape, got \(17, 16, 3\) after \(16, 16, 3\)"):
+        collect(Growing(), transitions=5, seed=0, displacement=moved, group="R2")
+    for env in (Blind(observe="state"), SyncVectorEnv([lambda: Blind(observe="state")])):
+        with pytest.raises(ValueError, match="must observe uint8 RGB frames or be made with render_mode='rgb_array'"):
+            collect(env, transitions=5, seed=0, displacement=moved, group="R2")
+
+
+def test_worlds_side_by_side_are_explored_at_random_with_a_warning():
+    side_by_side = gym.make_vec("equiact/Soccer-v0", 2, vectorization_mode="sync", **SMALL)
+    with pytest.warns(UserWarning, match="make them with gymnasium.make_vec without vectorization_mode"):
+        assert len(collect(side_by_side, 10, 0, group="R2")) == 10
+
+
+def test_ground_truth_that_one_environment_did_not_report_is_left_out():
+    def seen(*reported):
+        info = {"agent_pose": np.ones((2, 2)), "_agent_pose": np.array(reported), "moved": np.ones((2, 2))}
+        return BatchObservation(None, np.zeros((2, 4, 4, 3), np.uint8), info)
+
+    no, yes = np.zeros(2, bool), np.ones(2, bool)
+    for reported in ((True, True), (True, False)):
+        recorder, end = TransitionRecorder(Translations(2), "moved", batched=True), seen(*reported)
+        recorder.add(BatchStep(seen(True, True), np.zeros(2), np.zeros(2), no, no, yes, end, end, no))
+        assert ("agent_pose" in recorder.transitions(2).ground_truth) == all(reported)

@@ -1,23 +1,27 @@
-"""Transitions on disk: nothing is lost, nothing half-written is left, and damage is noticed."""
+"""Data sets on disk: transitions survive, nothing half-written is left, and damage is noticed."""
 
+import builtins
+import errno
 import json
+import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
-
-from envs import dataset
-from envs.collect import collect
-from envs.dataset import DatasetError, load_transitions, save_transitions
-from envs.transitions import Transitions, equal
+from equiact.envs.data.collect import collect
+from equiact.envs.data.minari_dataset import DatasetError, check_dataset_folder, load_transitions, save_transitions
+from equiact.envs.data.transitions import Transitions, equal
+from equiact.envs.storage.artifacts import check_output_folder
+from equiact.envs.storage.json_cards import render_card
 
 
 @pytest.fixture(scope="module")
 def collected():
     """What two worlds did in some episodes; frames that Minari would compress were it not told otherwise."""
-    worlds = gym.make_vec("envs:equiact/Soccer-v0", num_envs=2, resolution=(32, 32), max_episode_steps=4, device="cpu")
+    worlds = gym.make_vec("equiact/Soccer-v0", num_envs=2, resolution=(32, 32), max_episode_steps=4, device="cpu")
     return collect(worlds, transitions=30, seed=0)
 
 
@@ -33,8 +37,8 @@ def make(start, end, frames, **changes):
     return Transitions(**(arrays | changes))
 
 
-def assert_survives(transitions, folder):
-    save_transitions(transitions, folder)
+def assert_survives(transitions, folder, **options):
+    save_transitions(transitions, folder, **options)
     loaded = load_transitions(folder)
     assert equal(loaded, transitions)
     assert loaded.displacement.dtype == np.float32
@@ -47,7 +51,7 @@ def contents(folder):
 
 def test_collected_transitions_survive(collected, tmp_path):
     loaded = assert_survives(collected, tmp_path / "new" / "soccer-v0")
-    assert set(loaded.truth) == {"agent_pose", "object_pose"}
+    assert set(loaded.ground_truth) == {"agent_pose", "object_pose"}
     assert loaded.touched is not None and loaded.touched.any()
 
 
@@ -64,9 +68,13 @@ def test_collected_transitions_survive(collected, tmp_path):
     ids=["one", "shuffled chain", "branches", "ring", "standing still", "apart"],
 )
 @pytest.mark.parametrize("longest", [2, 10_000])
-def test_any_links_between_frames_survive(start, end, frames, longest, tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "LONGEST_EPISODE", longest)
-    assert_survives(make(start, end, frames), tmp_path / "data-v0")
+def test_any_links_between_frames_survive(start, end, frames, longest, tmp_path):
+    assert_survives(make(start, end, frames), tmp_path / "data-v0", max_episode_steps=longest)
+
+
+def test_too_long_episodes_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"expected max_episode_steps from 1 to 32768, got 40000"):
+        save_transitions(make([0], [1], 2), tmp_path / "data-v0", max_episode_steps=40_000)
 
 
 def test_transitions_in_any_order_survive(collected, tmp_path):
@@ -74,12 +82,12 @@ def test_transitions_in_any_order_survive(collected, tmp_path):
     assert_survives(collected.select(order), tmp_path / "data-v0")
 
 
-def test_truth_of_any_shape_survives(tmp_path):
+def test_ground_truth_of_any_shape_survives(tmp_path):
     generator = np.random.default_rng(0)
     shapes = {"angle": (), "pose": (2,), "frame": (2, 3), "touched": (1,)}
-    truth = {name: generator.normal(size=(4, *shape)).astype(np.float32) for name, shape in shapes.items()}
-    loaded = assert_survives(make([0, 1, 2], [1, 2, 3], 4, truth=truth), tmp_path / "data-v0")
-    assert {name: values.shape[1:] for name, values in loaded.truth.items()} == shapes
+    ground_truth = {name: generator.normal(size=(4, *shape)).astype(np.float32) for name, shape in shapes.items()}
+    loaded = assert_survives(make([0, 1, 2], [1, 2, 3], 4, ground_truth=ground_truth), tmp_path / "data-v0")
+    assert {name: values.shape[1:] for name, values in loaded.ground_truth.items()} == shapes
     assert loaded.touched is None
 
 
@@ -118,19 +126,24 @@ def test_a_dataset_is_replaced_as_a_whole(collected, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["data-v0"]
 
 
+def fail_on(monkeypatch, module, name, when):
+    """Make a function fail with a full disk if a condition on its arguments holds."""
+    original = getattr(module, name)
+
+    def failing(*arguments, **options):
+        if when(*arguments):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, name, failing)
+
+
 def test_a_failed_write_leaves_the_old_dataset_and_nothing_else(collected, tmp_path, monkeypatch):
     folder = tmp_path / "data-v0"
     save_transitions(collected, folder)
     before = contents(folder)
-    episodes = iter([dataset._episode(collected, np.array([0]))])
-
-    def full_disk(*_):
-        for episode in episodes:
-            return episode
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(dataset, "_episode", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    fail_on(monkeypatch, builtins, "open", lambda path, *_: str(path).endswith("3/metadata.json"))
+    with pytest.raises(DatasetError, match=r"could not write .*No space left on device.*what was there is intact"):
         save_transitions(collected, folder)
     assert contents(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["data-v0"]
@@ -140,30 +153,95 @@ def test_a_failed_exchange_leaves_the_old_dataset_and_nothing_else(collected, tm
     folder = tmp_path / "data-v0"
     save_transitions(collected, folder)
     before = contents(folder)
-    rename = Path.rename
-
-    def rename_but_not_the_new(path, target):
-        if path.suffix == ".partial":
-            raise OSError("input/output error")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", rename_but_not_the_new)
-    with pytest.raises(OSError, match="input/output error"):
+    fail_on(monkeypatch, Path, "rename", lambda path, _: path.suffix == ".partial")
+    with pytest.raises(DatasetError, match="No space left"):
         save_transitions(make([0], [1], 2), folder)
     assert contents(folder) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["data-v0"]
 
 
-def test_a_folder_with_other_things_is_not_replaced(collected, tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DatasetError, match=r"expected a dataset or nothing in .*got \['thesis.tex'\]; choose another"):
-        save_transitions(collected, tmp_path)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+@pytest.mark.parametrize("renames", [1, 2])
+@pytest.mark.parametrize("repaired_by", ["load", "save"])
+def test_dying_during_the_exchange_is_repaired(tmp_path, renames, repaired_by):
+    folder, old, new = tmp_path / "data-v0", make([0], [1], 2), make([0, 1], [1, 2], 3)
+    save_transitions(old, folder)
+    run_process(save_and_die, new, folder, renames)
+    assert any(path.name.startswith(".equiact-") for path in folder.iterdir())
+    if repaired_by == "load":
+        assert equal(load_transitions(folder), new)
+    else:
+        assert_survives(old, folder)
+        assert [path.name for path in folder.iterdir()] == ["data"]
+
+
+def save_and_die(transitions, folder, renames):
+    """Save, and end the process after some renames of a folder."""
+    rename, done = Path.rename, []
+
+    def rename_and_die(path, target):
+        rename(path, target)
+        done.append(path)
+        if len(done) == renames:
+            os._exit(0)
+
+    Path.rename = rename_and_die
+    save_transitions(transitions, folder)
+
+
+def run_process(target, *arguments):
+    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def save_often(transitions, folder, times):
+    for _ in range(times):
+        save_transitions(transitions, folder)
+
+
+def test_two_processes_replace_a_dataset_while_it_is_read(tmp_path):
+    folder, choices = tmp_path / "data-v0", [make([0], [1], 2), make([0, 1, 2], [1, 2, 3], 4)]
+    save_transitions(choices[0], folder)
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=save_often, args=(choice, folder, 25)) for choice in choices]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        loaded = load_transitions(folder)
+        assert any(equal(loaded, choice) for choice in choices)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert [path.name for path in folder.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("place", [".", "data"])
+def test_a_folder_with_other_things_is_not_replaced(collected, tmp_path, place):
+    folder = tmp_path / "data-v0"
+    save_transitions(collected, folder)
+    (folder / place / "thesis.tex").write_text("years of work")
+    expected = r"expected a new folder or one that holds a saved dataset, got .*other things"
+    with pytest.raises(DatasetError, match=expected):
+        save_transitions(collected, folder)
+    assert (folder / place / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_dataset_of_others_is_not_replaced(tmp_path):
+    (tmp_path / "soccer-v0" / "data").mkdir(parents=True)
+    (tmp_path / "soccer-v0" / "data" / "metadata.json").write_text('{"total_episodes": 3}')
+    with pytest.raises(DatasetError, match=r"got .*soccer-v0 with other things in it: data"):
+        save_transitions(make([0], [1], 2), tmp_path / "soccer-v0")
+    assert (tmp_path / "soccer-v0" / "data" / "metadata.json").exists()
+
+
+def test_a_dataset_may_be_replaced_and_an_encoder_may_not(collected, tmp_path):
+    save_transitions(collected, tmp_path / "data-v0")
+    assert check_dataset_folder(tmp_path / "data-v0") == (tmp_path / "data-v0").resolve()
+    with pytest.raises(ValueError, match="expected a new folder or one that holds a saved encoder"):
+        check_output_folder(tmp_path / "data-v0", "encoder")
 
 
 def test_a_file_is_not_replaced(collected, tmp_path):
     (tmp_path / "data-v0").write_text("")
-    with pytest.raises(DatasetError, match=r"expected a dataset or nothing in .*got \['a file'\]"):
+    with pytest.raises(DatasetError, match=r"expected a new folder .*got a file at"):
         save_transitions(collected, tmp_path / "data-v0")
 
 
@@ -174,8 +252,22 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_folder_without_a_dataset_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(DatasetError, match=r"expected a dataset of transitions .*got \['notes.txt'\]"):
+    with pytest.raises(DatasetError, match=r"expected a data set of transitions .*got \['notes.txt'\]"):
         load_transitions(tmp_path)
+
+
+def test_a_dataset_of_others_is_not_loaded(collected, tmp_path):
+    save_transitions(collected, tmp_path / "data-v0")
+    (tmp_path / "data-v0" / "data" / "card.json").unlink()
+    with pytest.raises(DatasetError, match=r"got a Minari dataset that was not written by this version of equiact"):
+        load_transitions(tmp_path / "data-v0")
+
+
+def test_a_missing_library_is_not_called_damage(tmp_path, monkeypatch):
+    save_transitions(make([0], [1], 2), tmp_path / "data-v0")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(DatasetError, match=r"expected the libraries minari and pyarrow .*equiact\[data\]"):
+        load_transitions(tmp_path / "data-v0")
 
 
 def flip_a_pixel(data):
@@ -199,33 +291,60 @@ def cut_the_metadata(data):
     path.write_text(path.read_text()[:-20])
 
 
-@pytest.mark.parametrize("damage", [flip_a_pixel, cut_a_file, lose_an_episode, cut_the_metadata])
+def empty_the_card(data):
+    (data / "card.json").write_text("")
+
+
+def edit_a_number_of_the_card(data):
+    path = data / "card.json"
+    path.write_text(path.read_text().replace('"count": 30', '"count": 31'))
+
+
+def add_a_file(data):
+    (data / "0" / "other.arrow").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_pixel,
+        cut_a_file,
+        lose_an_episode,
+        cut_the_metadata,
+        empty_the_card,
+        edit_a_number_of_the_card,
+        add_a_file,
+    ],
+)
 def test_damage_is_noticed(collected, tmp_path, damage):
     save_transitions(collected, tmp_path / "data-v0")
     damage(tmp_path / "data-v0" / "data")
-    with pytest.raises(DatasetError, match=r"expected an intact dataset in .*data-v0, got a damaged one \(.*delete"):
+    with pytest.raises(DatasetError, match=r"expected an intact data set in .*data-v0, got a damaged one \(.*delete"):
         load_transitions(tmp_path / "data-v0")
 
 
-def edit_metadata(folder, edit):
-    path = folder / "data" / "metadata.json"
-    metadata = json.loads(path.read_text())
-    edit(metadata)
-    path.write_text(json.dumps(metadata))
-
-
-def test_a_dataset_of_others_is_refused(collected, tmp_path):
-    save_transitions(collected, tmp_path / "data-v0")
-    edit_metadata(tmp_path / "data-v0", lambda metadata: metadata.pop("transitions"))
-    with pytest.raises(DatasetError, match=r"expected transitions, version 2, .*got a Minari dataset of another kind"):
-        load_transitions(tmp_path / "data-v0")
-
-
-def test_another_version_is_refused(collected, tmp_path):
-    save_transitions(collected, tmp_path / "data-v0")
-    edit_metadata(tmp_path / "data-v0", lambda metadata: metadata["transitions"].update(version=1))
-    with pytest.raises(DatasetError, match=r"expected transitions, version 2, .*got version 1"):
-        load_transitions(tmp_path / "data-v0")
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"frames": 100_000_000},
+        {"count": 10**12},
+        {"frames": -1},
+        {"frames": "many"},
+        {"frame_shape": [8000, 8000, 3]},
+        {"action": 10**9},
+        {"ground_truth": {"pose": [[10**9], "float64"]}},
+        {"ground_truth": {"pose": 3}},
+    ],
+    ids=str,
+)
+def test_a_card_that_asks_for_more_than_the_files_hold_is_refused_before_memory_is_used(tmp_path, claim):
+    """Sign the altered card anew, so that only the check of its sizes is left."""
+    folder = tmp_path / "data-v0"
+    save_transitions(make([0, 1], [1, 2], 3), folder)
+    path = folder / "data" / "card.json"
+    path.write_bytes(render_card("dataset", json.loads(path.read_text()) | claim, folder))
+    with pytest.raises(DatasetError, match="got a damaged one"):
+        load_transitions(folder)
 
 
 def test_saving_again_gives_the_same_transitions(collected, tmp_path):

@@ -1,20 +1,43 @@
-"""Densities: normalised, with the right gradient, conditioned on their context; and what has no density."""
+"""Densities: normalised, with the right gradient, conditioned on their context, saved and loaded."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from equiact.envs.named_registry import RegistryError
+from equiact.envs.storage.artifacts import ArtifactError, read_artifact, write_artifact
+from equiact.representations.densities.conditional_density import SceneDensity, SceneDensityConfig
+from equiact.representations.densities.density import Density, DensityError
+from equiact.representations.densities.flow import FlowConfig
+from equiact.representations.densities.kernel import KernelConfig
+from equiact.representations.densities.mixture import DiagonalMixtureConfig, MixtureConfig, MixtureDensity
+from equiact.representations.densities.registry import DENSITIES, make_density, register_density
+from equiact.representations.encoders.encoder import ObservationError
+from equiact.representations.learning.config import ConfigError, OptimConfig
+from equiact.representations.metrics.density_gradient_metrics import displaced, score_alignment
 
-from representations.density import DENSITIES, DensityError, SceneDensity
-from representations.homing import displaced, homing_cosine
-
-families = pytest.mark.parametrize("family", sorted(DENSITIES))
+families = pytest.mark.parametrize("family", DENSITIES.names())
 
 
 def fitted(family, z, context=None, steps=300):
     torch.manual_seed(0)
-    density = DENSITIES[family](z.shape[1], 0 if context is None else context.shape[1])
-    density.fit(z, context, steps=steps)
+    config = replace(DENSITIES.get(family).config_class(), optim=OptimConfig(steps, 3e-3, 256))
+    density = make_density(config, z.shape[1], 0 if context is None else context.shape[1])
+    density.fit(z, context)
     return density.eval()
+
+
+def scene_density(family="mixture", steps=5):
+    return SceneDensity((16, 16, 3), 2, 1, family, SceneDensityConfig(optim=OptimConfig(steps, 1e-3, 256)))
+
+
+def scenes():
+    """States ``z``, first images, episodes and commands of three short episodes."""
+    generator = np.random.default_rng(0)
+    episode, commands = (np.arange(60) // 20).astype(np.int64), np.ones((60, 1))
+    first = generator.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    return torch.from_numpy(generator.normal(size=(60, 2))).float(), first, episode, commands
 
 
 def blobs(count=2000, seed=0):
@@ -25,7 +48,7 @@ def blobs(count=2000, seed=0):
     return z, 2 * which - 1
 
 
-@pytest.mark.parametrize("family", sorted(set(DENSITIES) - {"nearest"}))
+@pytest.mark.parametrize("family", sorted(set(DENSITIES.names()) - {"nearest"}))
 def test_it_integrates_to_one(family):
     density = fitted(family, blobs()[0])
     axis = torch.linspace(-2.5, 2.5, 251)
@@ -60,7 +83,7 @@ def test_the_score_is_the_gradient(family):
         torch.testing.assert_close(gradient[:, axis], slope / (2 * epsilon), atol=0.3, rtol=0.1)
 
 
-@pytest.mark.parametrize("family", sorted(set(DENSITIES) - {"mixture"}))
+@pytest.mark.parametrize("family", sorted(set(DENSITIES.names()) - {"mixture"}))
 def test_most_climb_their_own_density(family):
     z, context = blobs()
     density = fitted(family, z, context, steps=50)
@@ -70,7 +93,7 @@ def test_most_climb_their_own_density(family):
 def test_a_mixture_climbs_its_convolution_with_a_gaussian():
     z, _ = blobs()
     density = fitted("mixture", z)
-    noise = density.blur * density.spread * torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0))
+    noise = density.config.blur * density.spread * torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0))
     for point in z[:3] + 0.5:
         with torch.no_grad():
             blurred = density.log_prob(point + noise).exp().mean().log()
@@ -92,9 +115,9 @@ def test_far_away_the_gradient_points_home(family):
 @pytest.mark.parametrize("z", [torch.zeros(1, 2), torch.ones(10, 2), torch.zeros(0, 2)])
 def test_a_single_state_has_no_density(family, z):
     with pytest.raises(DensityError, match="at least two different states"):
-        DENSITIES[family](2).fit(z)
+        make_density(family, 2).fit(z)
     with pytest.raises(DensityError, match="finite"):
-        DENSITIES[family](2).fit(torch.tensor([[0.0, 1.0], [float("nan"), 0.0]]))
+        make_density(family, 2).fit(torch.tensor([[0.0, 1.0], [float("nan"), 0.0]]))
 
 
 @pytest.mark.parametrize("family", ["mixture", "kernel"])
@@ -110,23 +133,20 @@ def test_a_scene_says_where(family):
         first[index, 4:12, 8 * which : 8 * which + 8] = 255
     commands = np.ones((600, 1))
     torch.manual_seed(0)
-    density = SceneDensity((16, 16, 3), 2, 1, family)
-    density.fit_scenes(z, first, episode, commands, steps=200)
+    density = scene_density(family, 200)
+    density.fit_scenes(z, first, episode, commands)
     right, _ = density.score(z, density.context_of(density.scene_of(first)[episode], commands))
     wrong, _ = density.score(z, density.context_of(density.scene_of(first)[(episode + 1) % 20], commands))
     assert float((right > wrong).float().mean()) > 0.95
-    with pytest.raises(DensityError, match="no family of densities 'spline'"):
+    with pytest.raises(RegistryError, match="unknown density 'spline'; choose from diagonal-mixture, flow"):
         SceneDensity((16, 16, 3), 2, 1, "spline")
 
 
 @families
 def test_a_density_comes_back_as_it_was_saved(family, tmp_path):
-    generator = np.random.default_rng(0)
-    episode, commands = (np.arange(60) // 20).astype(np.int64), np.ones((60, 1))
-    first = generator.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    z = torch.from_numpy(generator.normal(size=(60, 2))).float()
-    density = SceneDensity((16, 16, 3), 2, 1, family)
-    density.fit_scenes(z, first, episode, commands, steps=5)
+    z, first, episode, commands = scenes()
+    density = scene_density(family)
+    density.fit_scenes(z, first, episode, commands)
     density.eval().save(tmp_path / "density")
     loaded = SceneDensity.load(tmp_path / "density")
     for one, other in zip(
@@ -138,7 +158,7 @@ def test_a_density_comes_back_as_it_was_saved(family, tmp_path):
 
 
 def test_homing_is_one_where_the_gradient_points_at_the_nearest_state():
-    class Home(DENSITIES["mixture"]):
+    class Home(MixtureDensity):
         def score(self, z, context=None):
             return torch.zeros(len(z)), self.sign * -z
 
@@ -148,6 +168,133 @@ def test_homing_is_one_where_the_gradient_points_at_the_nearest_state():
     np.testing.assert_allclose(np.linalg.norm(away, axis=1), 0.5, rtol=1e-5)
     given = np.zeros((1, 4, 4, 3), np.uint8), np.zeros(50, int), np.zeros((50, 1))
     for density.sign in (1.0, -1.0):
-        assert homing_cosine(density, latent, away, *given) == pytest.approx(density.sign)
+        assert score_alignment(density, latent, away, *given) == pytest.approx(density.sign)
     outside = displaced(latent, 2.0, reach, np.random.default_rng(0))
     assert np.isnan(outside).all()
+
+
+def test_a_configuration_sets_the_family_and_its_hyperparameters(tmp_path):
+    family = MixtureConfig(components=3, widths=(8,))
+    density = SceneDensity((16, 16, 3), 2, 1, family, SceneDensityConfig(image_features=4))
+    density.standardise(torch.rand(9, 2))
+    assert density.family == "mixture" and density.context == 5
+    density.save(tmp_path / "density")
+    loaded = SceneDensity.load(tmp_path / "density")
+    assert loaded.density.config.components == 3 and loaded.config.image_features == 4
+    assert make_density(DiagonalMixtureConfig(), 2).covariance == "diagonal"
+    stored = make_density(KernelConfig(kernels=10), 2)
+    stored.fit(blobs()[0])
+    assert stored.points == 10
+
+
+@pytest.mark.parametrize(
+    ("config_class", "wrong"),
+    [
+        (MixtureConfig, {"components": 0}),
+        (MixtureConfig, {"least_variance": 0.0}),
+        (MixtureConfig, {"blur": float("nan")}),
+        (FlowConfig, {"transforms": 0}),
+        (KernelConfig, {"context_bandwidth": 0.0}),
+        (SceneDensityConfig, {"states_per_episode": 257}),
+    ],
+)
+def test_a_hyperparameter_out_of_range_is_refused(config_class, wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        config_class(**wrong)
+
+
+def test_a_configuration_of_another_family_is_refused():
+    with pytest.raises(ConfigError, match="MixtureDensity needs a MixtureConfig"):
+        MixtureDensity(2, 0, FlowConfig())
+    with pytest.raises(ConfigError, match="name or the configuration of a density"):
+        make_density(OptimConfig(), 2)
+
+
+def test_a_new_family_is_one_class_with_a_decorator(tmp_path, monkeypatch):
+    monkeypatch.setattr(DENSITIES, "_entries", dict(DENSITIES._entries))
+
+    @register_density("test-unit-gaussian")
+    class UnitGaussian(Density):
+        def standardised_log_prob(self, u, context):
+            return torch.distributions.Normal(0.0, 1.0).log_prob(u).sum(1)
+
+        def _learn(self, z, context, seed, callbacks):
+            """Learn nothing: mean and spread are known."""
+
+    density = make_density("test-unit-gaussian", 2)
+    density.fit(blobs()[0])
+    scene = SceneDensity((16, 16, 3), 2, 1, "test-unit-gaussian")
+    scene.standardise(blobs()[0])
+    scene.save(tmp_path / "density")
+    assert isinstance(SceneDensity.load(tmp_path / "density").density, UnitGaussian)
+
+
+@families
+def test_a_card_that_asks_for_more_than_its_weights_is_refused_before_allocation(family, tmp_path):
+    density = scene_density(family)
+    density.fit_scenes(*scenes())
+    density.save(tmp_path / "density")
+    card, tensors = read_artifact(tmp_path / "density", "density")
+    wide = {"widths": [200_000, 200_000]} if "widths" in card["family_config"] else {}
+    for change in (
+        {"family_config": card["family_config"] | wide, "points": 10**12},
+        {"config": card["config"] | {"image_features": 10**10}},
+        {"dim": 10**9},
+        {"shape": [8000, 8000, 10**6]},
+        {"shape": ["a", 16, 3]},
+        {"family": "spline"},
+        {"config": {"feature": 8}},
+    ):
+        write_artifact(tmp_path / "density", "density", card | change, tensors)
+        with pytest.raises(ArtifactError):
+            SceneDensity.load(tmp_path / "density")
+
+
+def test_an_altered_density_is_refused(tmp_path):
+    density = scene_density()
+    density.standardise(torch.rand(9, 2))
+    density.save(tmp_path / "density")
+    card = tmp_path / "density" / "card.json"
+    text = card.read_text()
+    card.write_text(text.replace('"blur": 0.8', '"blur": 0.9'))
+    assert card.read_text() != text
+    with pytest.raises(ArtifactError, match="sha256"):
+        SceneDensity.load(tmp_path / "density")
+
+
+def test_data_of_another_shape_are_refused():
+    z, first, episode, commands = scenes()
+    with pytest.raises(ObservationError, match="uint8"):
+        scene_density().fit_scenes(z, first / 255, episode, commands)
+    with pytest.raises(ObservationError, match=r"\(B, 16, 16, 3\)"):
+        scene_density().scene_of(first[:, :8])
+    with pytest.raises(DensityError, match="ascending"):
+        scene_density().fit_scenes(z, first, episode[::-1].copy(), commands)
+    with pytest.raises(DensityError, match="as many as images"):
+        scene_density().fit_scenes(z, first[:2], episode, commands)
+    with pytest.raises(DensityError, match=r"states \(N, 2\)"):
+        make_density("mixture", 2).fit(torch.zeros(5, 3))
+    with pytest.raises(DensityError, match="contexts"):
+        make_density("mixture", 2, 3).fit(torch.rand(5, 2))
+
+
+@pytest.mark.parametrize("family", ["mixture", "diagonal-mixture", "flow", "kernel", "nearest"])
+def test_a_density_that_was_not_fitted_is_refused(family, tmp_path):
+    density, scene = make_density(family, 2), SceneDensity((16, 16, 3), 2, 1, family)
+    for use in (density.log_prob, density.score, lambda z: scene.log_prob(z, torch.zeros(3, 9))):
+        with pytest.raises(DensityError, match="that was fitted, got a new one"):
+            use(torch.zeros(3, 2))
+    with pytest.raises(DensityError, match="that was fitted, got a new one"):
+        scene.save(tmp_path / "density")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_data_of_other_types_are_cast_or_refused(dtype):
+    data = (100 * np.random.default_rng(0).random((20, 2))).astype(dtype)
+    for given in (data, torch.from_numpy(data)):
+        density = make_density("kernel", 2)
+        density.fit(given)
+        assert density.log_prob(torch.zeros(1, 2)).dtype == torch.float32
+    for wrong in (data.astype(complex), data.tolist(), torch.ones(4, 2, dtype=torch.bool)):
+        with pytest.raises(DensityError, match="states must be a tensor or an array of real numbers"):
+            make_density("kernel", 2).fit(wrong)

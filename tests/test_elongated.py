@@ -1,20 +1,20 @@
-"""An elongated object: its position, volume and orientation, in a drawn world with exact contacts."""
+"""An elongated object: position, radii and orientation, in a drawn world with exact contacts."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from equiact.envs.data.transitions import Transitions
+from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.agent_object_learner import AgentObjectLearner
+from equiact.representations.learning.training import train_learner
 from numpy.typing import NDArray
-
-from envs.transitions import Transitions
-from representations.agent_object import AgentObjectEncoder, AgentObjectLearner
-from representations.training import fit
 
 LONG, SHORT, SIZE = 0.40, 0.12, 64
 
 
 def draw(agent: NDArray[np.float64], bar: NDArray[np.float64], angle: float) -> NDArray[np.uint8]:
-    """A blue dot for the agent, an orange ellipse for the bar; sub-pixel positions, seen from above."""
+    """Draw a blue dot for the agent and an orange ellipse for the bar, at sub-pixel positions."""
     frame = np.full((SIZE, SIZE, 3), (40, 90, 40), np.uint8)
     scale, shift = SIZE / 2.8, 4
     centre = [tuple(int(v) for v in np.round((p + 1.4) * scale * 2**shift)) for p in (bar, agent)]
@@ -26,7 +26,7 @@ def draw(agent: NDArray[np.float64], bar: NDArray[np.float64], angle: float) -> 
 
 
 def gap(start: NDArray[np.float64], end: NDArray[np.float64], bar: NDArray[np.float64], angle: float) -> float:
-    """Distance of a segment to the bar's centre where the bar is a unit disc; below one they meet."""
+    """Return the distance of a segment to the centre of the bar, mapped to a unit disc; below one they meet."""
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / np.array([[LONG], [SHORT]])
     a, b = turn @ (start - bar), turn @ (end - bar)
     along = b - a
@@ -35,7 +35,7 @@ def gap(start: NDArray[np.float64], end: NDArray[np.float64], bar: NDArray[np.fl
 
 
 def bar_world(count: int, seed: int) -> tuple[Transitions, NDArray[np.float64]]:
-    """Transitions in which a bar is somewhere else, turned, once the agent has met it; and its angle in every frame."""
+    """Return transitions in which the bar moves and rotates if the agent touches it, and its angle in every frame."""
     generator = np.random.default_rng(seed)
 
     def clear(agent: NDArray[np.float64], near: NDArray[np.float64], turn: float) -> tuple[NDArray[np.float64], float]:
@@ -62,9 +62,9 @@ def bar_world(count: int, seed: int) -> tuple[Transitions, NDArray[np.float64]]:
         moves.append(end - agent)
         touched.append(met)
     index = 2 * np.arange(count)
-    truth = {"object_pose": np.array(poses, np.float32)}
+    ground_truth = {"object_pose": np.array(poses, np.float32)}
     transitions = Transitions(
-        np.array(frames), index, index + 1, np.array(moves, np.float32), "R2", truth, np.array(touched)
+        np.array(frames), index, index + 1, np.array(moves, np.float32), "R2", ground_truth, np.array(touched)
     )
     return transitions, np.array(angles)
 
@@ -76,12 +76,12 @@ def test_position_orientation_and_volume_of_a_bar(seed: int) -> None:
     data, _ = bar_world(10_000, seed=seed)
     assert data.touched is not None
     assert 0.2 < data.touched.mean() < 0.6
-    encoder = AgentObjectEncoder((SIZE, SIZE, 3), "R2", elongated=True)
+    encoder = AgentObjectEncoder((SIZE, SIZE, 3), "R2", AgentObjectConfig(elongated=True))
     learner = AgentObjectLearner(encoder, data)
-    fit(learner, learner.stages(), seed=seed)
+    train_learner(learner, seed=seed)
     held_out, angles = bar_world(1000, seed=1)
     latents = encoder.eval().encode(held_out.frames)
-    error = latents["object"] - held_out.truth["object_pose"]
+    error = latents["object"] - held_out.ground_truth["object_pose"]
     rmse = np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
     seen = 0.5 * np.arctan2(latents["orientation"][:, 1], latents["orientation"][:, 0])
     turned = np.abs((seen - angles + np.pi / 2) % np.pi - np.pi / 2)

@@ -1,51 +1,38 @@
-"""What every encoder keeps to, and the folder it is saved as: what was saved comes back, what was altered does not."""
+"""Contract of every encoder: named latents of uint8 images, one image at a time, with gradients where they belong."""
 
-import errno
-import hashlib
-import json
-import pickle
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.encoder import Encoder, ObservationError, to_images
+from equiact.representations.encoders.registry import ENCODERS, encoder_class, encoder_config
+from equiact.representations.learning.config import ConfigError, from_dict
 from numpy.typing import NDArray
-
-from representations import storage
-from representations.agent_object import AgentObjectEncoder
-from representations.encoder import (
-    CARD,
-    ENCODERS,
-    WEIGHTS,
-    Encoder,
-    EncoderFileError,
-    ObservationError,
-    encoder_class,
-    to_images,
-)
 
 SHAPE = (32, 32, 3)
 TRANSITION = {f"transition.{layer}.{name}" for layer in (0, 2, 4) for name in ("weight", "bias")}
 NOT_IN_LATENTS = {
-    "AgentObjectEncoder": {"log_radii", "log_softness"},
-    "AutoencoderDynamics": TRANSITION,
-    "MDPHomomorphism": TRANSITION,
+    "agent-object": {"log_radii", "log_softness"},
+    "autoencoder-dynamics": TRANSITION,
+    "mdp-homomorphism": TRANSITION,
 }
-"""Parameters of the likelihood of contact, and of transitions, which say nothing about where anything is."""
+"""Parameters of the likelihood of contact, and of transitions, which do not determine the latents."""
 
-all_encoders = pytest.mark.parametrize("name", sorted(ENCODERS))
+OURS = [name for name, encoder_cls in ENCODERS.items() if encoder_cls.__module__.startswith("equiact.")]
+"""Names of the encoders of the package, without those that other tests register."""
+
+all_encoders = pytest.mark.parametrize("name", OURS)
 all_backbones = pytest.mark.parametrize("backbone", ["spatial_softmax", "resnet18"])
 
 
-def make(name: str = "AgentObjectEncoder", seed: int = 0, **options: Any) -> Encoder:
+def make(name: str = "agent-object", seed: int = 0, group: str | None = None, **config: Any) -> Encoder:
     torch.manual_seed(seed)
-    kind: Any = encoder_class(name)
-    group = "SO3" if name == "HarmonicEncoder" else "R2"
-    made: Encoder = kind(**{"shape": SHAPE, "group": group} | options)
-    return made
+    encoder_cls = encoder_class(name)
+    group = group or ("SO3" if name == "harmonics" else "R2")
+    return encoder_cls(SHAPE, group, from_dict(encoder_cls.config_class, config))
 
 
 def random_images(count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -53,7 +40,7 @@ def random_images(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def warm_up(encoder: Encoder) -> Encoder:
-    """Give the batch statistics, where there are any, other values than those they start with."""
+    """Change the batch statistics, if there are any, from their initial values."""
     with torch.no_grad():
         encoder.latents(to_images(torch.from_numpy(random_images(8, seed=9))))
     return encoder.eval()
@@ -74,7 +61,7 @@ def test_latents_reach_every_parameter(name: str, backbone: str) -> None:
 
 @all_encoders
 @all_backbones
-def test_encode_returns_what_it_was_given(name: str, backbone: str) -> None:
+def test_encode_returns_arrays_for_arrays_and_tensors_for_tensors(name: str, backbone: str) -> None:
     encoder = make(name, backbone=backbone).eval()
     images = random_images(3)
     arrays, tensors = encoder.encode(images), encoder.encode(torch.from_numpy(images))
@@ -88,8 +75,11 @@ def test_encode_returns_what_it_was_given(name: str, backbone: str) -> None:
         assert isinstance(tensor, torch.Tensor)
         assert not tensor.requires_grad
         np.testing.assert_array_equal(array, tensor.numpy())
-    side_by_side = np.concatenate([latent.reshape(3, -1) for latent in arrays.values()], 1)
-    np.testing.assert_allclose(encoder(torch.from_numpy(images)).detach().numpy(), side_by_side, atol=1e-6)
+    flat = np.concatenate([latent.reshape(3, -1) for latent in arrays.values()], 1)
+    np.testing.assert_array_equal(encoder.encode_flat(images), flat)
+    np.testing.assert_array_equal(encoder.encode_flat(torch.from_numpy(images)).numpy(), flat)
+    np.testing.assert_allclose(encoder(torch.from_numpy(images)).detach().numpy(), flat, atol=1e-6)
+    assert encoder.encode_flat(images[:0]).shape == (0, encoder.latent_dim)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +97,7 @@ def test_names_and_shapes_of_agent_object_latents(options: dict[str, Any], shape
 
 @all_encoders
 @all_backbones
-def test_an_image_is_encoded_alike_in_any_batch(name: str, backbone: str) -> None:
+def test_the_latents_of_an_image_do_not_depend_on_its_batch(name: str, backbone: str) -> None:
     encoder = warm_up(make(name, backbone=backbone))
     images = random_images(6)
     together = encoder.encode(images)
@@ -115,11 +105,11 @@ def test_an_image_is_encoded_alike_in_any_batch(name: str, backbone: str) -> Non
         for key, alone in encoder.encode(images[i : i + 1]).items():
             np.testing.assert_allclose(together[key][i], alone[0], atol=1e-5, err_msg=key)
     differ = [np.ptp(latent, axis=0).max() for latent in together.values()]
-    assert min(differ) > 1e-5, "all images look the same to it"
+    assert min(differ) > 1e-5, "all images have the same latents"
 
 
 @all_encoders
-def test_encode_leaves_its_input_alone_and_takes_read_only_frames_silently(name: str) -> None:
+def test_encode_does_not_change_its_input_and_accepts_read_only_frames(name: str) -> None:
     encoder, images = make(name).eval(), random_images(2)
     images.flags.writeable = False
     before = images.copy()
@@ -152,49 +142,8 @@ def test_orientation_is_a_unit_vector() -> None:
     assert np.ptp(orientation, axis=0).max() > 1e-5
 
 
-@all_encoders
-@all_backbones
-def test_what_is_saved_is_loaded_to_the_last_bit(name: str, backbone: str, tmp_path: Path) -> None:
-    encoder = warm_up(make(name, backbone=backbone))
-    for value in encoder.buffers():
-        if value.ndim == 0 and value.is_floating_point():
-            value.fill_(0.37)
-    encoder.metrics = {"agent_rmse": 0.1 + 0.2, "object_rmse": 1e-17}
-    encoder.save(tmp_path / "deep" / "encoder")
-    loaded = Encoder.load(tmp_path / "deep" / "encoder")
-    assert type(loaded) is type(encoder)
-    assert loaded.metrics == encoder.metrics
-    assert loaded.hyperparameters == encoder.hyperparameters
-    assert not loaded.training
-    assert loaded.state_dict().keys() == encoder.state_dict().keys()
-    for key, value in encoder.state_dict().items():
-        assert torch.equal(loaded.state_dict()[key], value), key
-    for key, latent in encoder.encode(random_images(4)).items():
-        np.testing.assert_array_equal(loaded.encode(random_images(4))[key], latent)
-
-
-def test_saving_again_replaces_the_whole_folder(tmp_path: Path) -> None:
-    make(seed=0).save(tmp_path / "encoder")
-    (tmp_path / "encoder" / "stale.txt").write_text("of the encoder before")
-    second = make(seed=1)
-    second.save(tmp_path / "encoder")
-    assert sorted(path.name for path in (tmp_path / "encoder").iterdir()) == sorted([CARD, WEIGHTS])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder"]
-    loaded = Encoder.load(tmp_path / "encoder")
-    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in second.state_dict().items())
-
-
-def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="holds other things, which would be lost; choose another folder"):
-        make().save(tmp_path)
-    assert (tmp_path / "thesis.tex").exists()
-    (tmp_path / "empty").mkdir()
-    make().save(tmp_path / "empty")
-
-
-def test_encoding_while_training_neither_sees_the_batch_nor_changes_the_encoder() -> None:
-    encoder = warm_up(make("ClassPoseEncoder", backbone="strided"))
+def test_encoding_during_training_uses_no_batch_statistics_and_changes_nothing() -> None:
+    encoder = warm_up(make("class-pose", backbone="strided"))
     expected, before = encoder.encode(random_images(3)), {k: v.clone() for k, v in encoder.state_dict().items()}
     encoder.train()
     for key, latent in encoder.encode(random_images(3)).items():
@@ -202,153 +151,37 @@ def test_encoding_while_training_neither_sees_the_batch_nor_changes_the_encoder(
     assert encoder.training and all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
 
 
-def edit_card(**changes: Any) -> Callable[[Path], None]:
-    """Write other values into the card; a function maps the old value to the new."""
-
-    def edit(folder: Path) -> None:
-        card = json.loads((folder / CARD).read_text())
-        for key, change in changes.items():
-            card[key] = change(card[key]) if callable(change) else change
-        (folder / CARD).write_text(json.dumps(card))
-
-    return edit
+def test_images_that_are_no_array_are_refused() -> None:
+    images: Any = [[0]]
+    with pytest.raises(ObservationError, match="array or a tensor was expected, got list"):
+        make().encode(images)
 
 
-def drop_from_card(key: str) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
-        card = json.loads((folder / CARD).read_text())
-        del card[key]
-        (folder / CARD).write_text(json.dumps(card))
-
-    return edit
-
-
-def edit_weights(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda folder: (folder / WEIGHTS).write_bytes(change((folder / WEIGHTS).read_bytes())) and None
+def test_views_are_encoded_as_their_copies() -> None:
+    """Such as RGB views of BGR images, and mirrored images: torch has no negative strides."""
+    encoder, images = make(), random_images(3)
+    for view in (images[..., ::-1], images[:, ::-1], images[::-1], images[:, :, ::-1, ::-1]):
+        for key, latent in encoder.encode(view.copy()).items():
+            np.testing.assert_array_equal(encoder.encode(view)[key], latent)
 
 
-def write_card(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / CARD).write_text(text) and None
+@all_encoders
+@pytest.mark.parametrize("shape", [(32, 32), (0, 32, 3), (32, -1, 3), (32.5, 32, 3), (True, 32, 3), "abc", 32])
+def test_shapes_of_no_image_are_refused(name: str, shape: Any) -> None:
+    with pytest.raises(ValueError, match="shape of three positive numbers"):
+        encoder_class(name)(shape, "SO3")
 
 
-def flip(weights: bytes) -> bytes:
-    return weights[:-5] + bytes([weights[-5] ^ 1]) + weights[-4:]
+@pytest.mark.parametrize(("backbone", "pixels"), [("spatial_softmax", 4), ("strided", 16), ("resnet18", 8)])
+def test_images_too_small_for_the_backbone_are_refused(backbone: str, pixels: int) -> None:
+    config = AgentObjectConfig(backbone=backbone)
+    AgentObjectEncoder((pixels, pixels, 3), "R2", config)
+    with pytest.raises(ValueError, match=rf"at least {pixels} pixels a side, got 1 × 1"):
+        AgentObjectEncoder((1, 1, 3), "R2", config)
 
 
-TAMPERINGS: dict[str, Callable[[Path], None]] = {
-    "flipped bit": edit_weights(flip),
-    "truncated": edit_weights(lambda weights: weights[: len(weights) // 2]),
-    "empty": edit_weights(lambda weights: b""),
-    "no weights": lambda folder: (folder / WEIGHTS).unlink(),
-    "no card": lambda folder: (folder / CARD).unlink(),
-    "not JSON": write_card("{"),
-    "not text": lambda folder: (folder / CARD).write_bytes(b"\xff\xfe\x00"),
-    "a list": write_card("[]"),
-    "a number": write_card("5"),
-    "a null": write_card("null"),
-    **{
-        f"no {key}": drop_from_card(key)
-        for key in ("format", "class", "hyperparameters", "input", "group", "metrics", "sha256")
-    },
-    "other format": edit_card(format=2),
-    "unknown class": edit_card(**{"class": "Unknown"}),
-    "a class of another module": edit_card(**{"class": "os:system"}),
-    "other backbone": edit_card(hyperparameters=lambda old: old | {"backbone": "resnet18"}),
-    "no such backbone": edit_card(hyperparameters=lambda old: old | {"backbone": "vgg"}),
-    "elongated": edit_card(hyperparameters=lambda old: old | {"elongated": True}),
-    "other size": edit_card(hyperparameters=lambda old: old | {"shape": [64, 64, 3]}),
-    "shape of words": edit_card(hyperparameters=lambda old: old | {"shape": ["a", "b", "c"]}),
-    "unknown hyperparameter": edit_card(hyperparameters=lambda old: old | {"depth": 3}),
-    "hyperparameters that are a list": edit_card(hyperparameters=[1]),
-    "a group that is a number": edit_card(hyperparameters=lambda old: old | {"group": 2}),
-    "other group": edit_card(group="R3"),
-    "other group throughout": edit_card(group="R3", hyperparameters=lambda old: old | {"group": "R3"}),
-    "a rotation group throughout": edit_card(group="SO2", hyperparameters=lambda old: old | {"group": "SO2"}),
-    "input without shape": edit_card(input={}),
-    "input that is a list": edit_card(input=[]),
-    "metrics that are a number": edit_card(metrics=3),
-}
-
-
-@pytest.mark.parametrize("tamper", TAMPERINGS.values(), ids=TAMPERINGS)
-def test_an_altered_folder_is_refused(tamper: Callable[[Path], None], tmp_path: Path) -> None:
-    make().save(tmp_path)
-    Encoder.load(tmp_path)
-    tamper(tmp_path)
-    with pytest.raises(EncoderFileError, match=r"\w"):
-        Encoder.load(tmp_path)
-
-
-def test_a_folder_of_another_kind_of_encoder_is_refused(tmp_path: Path) -> None:
-    class Other(AgentObjectEncoder):
-        pass
-
-    make().save(tmp_path)
-    with pytest.raises(EncoderFileError, match=r"AgentObjectEncoder.*Other was expected"):
-        Other.load(tmp_path)
-
-
-class Bomb:
-    """Leaves a file behind if it is ever unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Path.touch, (self.mark,)
-
-
-@pytest.mark.parametrize("torch_file", [False, True], ids=["pickle", "torch.save"])
-def test_weights_are_never_unpickled(torch_file: bool, tmp_path: Path) -> None:
-    folder, mark = tmp_path / "encoder", tmp_path / "exploded"
-    make().save(folder)
-    if torch_file:
-        torch.save(Bomb(mark), folder / WEIGHTS)
-    else:
-        (folder / WEIGHTS).write_bytes(pickle.dumps(Bomb(mark)))
-    edit_card(sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())(folder)
-    with pytest.raises(EncoderFileError, match="does not match the weights"):
-        Encoder.load(folder)
-    assert not mark.exists()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_saving_on_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(seed=0).save(tmp_path / "encoder")
-    before = contents(tmp_path)
-    write, written = Path.write_bytes, []
-
-    def run_out(path: Path, data: bytes) -> int:
-        written.append(path)
-        if len(written) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", run_out)
-    with pytest.raises(OSError, match="No space left"):
-        make(seed=1).save(tmp_path / "encoder")
-    assert len(written) == 2
-    assert contents(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
-
-
-@pytest.mark.parametrize("failing", [1, 2])
-def test_failing_to_rename_leaves_what_was_there(failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(seed=0).save(tmp_path / "encoder")
-    before = contents(tmp_path)
-    replace, calls = storage.os.replace, []
-
-    def fail(source: Path, target: Path) -> None:
-        calls.append(target)
-        if len(calls) == failing:
-            raise PermissionError(errno.EACCES, "Permission denied")
-        replace(source, target)
-
-    monkeypatch.setattr(storage.os, "replace", fail)
-    with pytest.raises(PermissionError):
-        make(seed=1).save(tmp_path / "encoder")
-    assert contents(tmp_path) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+def test_the_configuration_of_another_encoder_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="AgentObjectEncoder needs a configuration AgentObjectConfig, got Translation"
+    ):
+        AgentObjectEncoder(SHAPE, "R2", encoder_config("translation"))

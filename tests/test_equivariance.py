@@ -1,51 +1,47 @@
-"""Measures of equivariance: right where the answer is known, and the same under all that the theory leaves free."""
+"""Metrics of equivariance, on encoders for which the right value is known, and the baselines."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from equiact.envs.data.transitions import Transitions
+from equiact.envs.lie_groups.group import Group, GroupError
+from equiact.envs.lie_groups.registry import group_from_name
+from equiact.representations.baselines.linear_dynamics import LinearConfig, LinearDynamics
+from equiact.representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererConfig
+from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
+from equiact.representations.encoders.encoder import Encoder, load_encoder
+from equiact.representations.encoders.equivariant_encoder import EquivariantEncoder, Latents, pairwise_squared
+from equiact.representations.encoders.harmonic_encoder import HarmonicConfig, HarmonicEncoder
+from equiact.representations.encoders.pose_set_encoder import PoseSetConfig, PoseSetEncoder
+from equiact.representations.encoders.registry import encoder_class, make_learner
+from equiact.representations.learning.config import scale_steps
+from equiact.representations.learning.pair_sampling import PairSamplingConfig
+from equiact.representations.learning.training import train_learner
+from equiact.representations.metrics.hit_rate import TrajectorySample, hit_rate, sample_trajectories
+from equiact.representations.metrics.pose_metrics import lsbd, orbit_separation, pose_error
+from equiact.representations.metrics.registry import METRICS, HeldOut, evaluate_metrics, register_metric
+from equiact.representations.metrics.symmetry_order import count_distinct_poses, estimate_orders, estimate_set_size
 from torch import Tensor
 
-from envs.groups import Group, group_from_name
-from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, pairwise_squared
-from representations.baselines.dynamics import (
-    AutoencoderDynamics,
-    AutoencoderDynamicsLearner,
-    DynamicsLearner,
-    LinearDynamics,
-    MDPHomomorphism,
-    matrix,
-)
-from representations.baselines.neural_renderer import NeuralRenderer, NeuralRendererLearner
-from representations.class_pose import ClassPoseEncoder
-from representations.encoder import encoder_class
-from representations.equivariance import (
-    BATCH,
-    Walks,
-    distinct,
-    hit_rate,
-    lsbd,
-    orbit_separation,
-    orders,
-    pose_error,
-    set_size,
-    walks,
-)
-from representations.harmonic_encoder import HarmonicEncoder
-from representations.stabilizers import StabilizerEncoder
-from representations.training import fit
-
+BATCH = 32
 GROUPS = ["R2", "SO2", "SO3", "SE2", "SO2xSO2", "R2xSO2"]
 all_groups = pytest.mark.parametrize("name", GROUPS)
 
 
-class Oracle(ActedEncoder):
-    """Sees the pose, which is written into the image; acts as the group does, or does not act."""
+@dataclass(frozen=True)
+class OracleConfig:
+    """Have no hyper-parameters."""
+
+
+class Oracle(Encoder):
+    """Read the pose, which is written into the image; act as the group does, or do not act."""
+
+    config_class = OracleConfig
 
     def __init__(self, group: str, *, acts: bool = True) -> None:
         super().__init__((4, 4, 3), group)
@@ -63,12 +59,12 @@ class Oracle(ActedEncoder):
     def act(self, displacement: Tensor, latents: Latents) -> Latents:
         return {"pose": self.acting.compose(displacement, latents["pose"])} if self.acts else latents
 
-    def gap(self, a: Latents, b: Latents) -> Tensor:
+    def latent_distance(self, a: Latents, b: Latents) -> Tensor:
         return pairwise_squared(a["pose"], b["pose"])
 
 
 def experience(group: Group, steps: int, episodes: int = 80, seed: int = 0) -> Transitions:
-    """Episodes of random actions, interleaved as a batch of worlds makes them, the pose written into every image."""
+    """Return episodes of random actions, interleaved as in a batch of worlds, with the pose written into each image."""
     generator = np.random.default_rng(seed)
     pose = [group.random(generator, episodes)]
     actions = []
@@ -85,52 +81,52 @@ def experience(group: Group, steps: int, episodes: int = 80, seed: int = 0) -> T
     return Transitions(np.ascontiguousarray(frames), start, start + episodes, displacement, group.name)
 
 
-def test_walks_follow_the_frames_in_whole_batches() -> None:
+def test_trajectories_are_consecutive_and_in_full_batches() -> None:
     group = group_from_name("R2")
     data = experience(group, 5, episodes=40)
-    some = walks(data, 3, batches=2)
+    some = sample_trajectories(data, 3, batches=2)
     assert len(some.start) == 2 * BATCH and some.displacement.shape == (2 * BATCH, 3, 2)
     oracle = Oracle("R2")
     start, end = (oracle.encode(frames)["pose"] for frames in (some.start, some.end))
     np.testing.assert_allclose(start + some.displacement.sum(1), end, atol=0.05)
-    with pytest.raises(ValueError, match="32 walks of 6 steps to different images are needed, the transitions hold 0"):
-        walks(data, 6)
+    with pytest.raises(ValueError, match="at least 32 trajectories of 6 steps that end in different images, got 0"):
+        sample_trajectories(data, 6)
 
 
-def test_no_two_walks_end_in_the_same_image() -> None:
-    """Where something blocks, an image follows itself: which of them a walk leads to nobody can tell."""
+def test_no_two_trajectories_end_in_the_same_image() -> None:
+    """A blocked agent sees the same image again; no encoder can predict which of them is the right one."""
     group = group_from_name("R2")
     free = experience(group, 5, episodes=40)
     frames = free.frames.copy()
     frames[free.end[-60:]] = frames[free.start[-60:]]
     blocked = np.concatenate([free.displacement[:-60], np.zeros((60, 2), np.float32)])
-    some = walks(replace(free, frames=frames, displacement=blocked), 1, batches=4)
+    some = sample_trajectories(replace(free, frames=frames, displacement=blocked), 1, batches=4)
     assert len(some.end) == 4 * BATCH
     assert len({frame.tobytes() for frame in some.end}) == len(some.end)
 
 
 @all_groups
-def test_who_acts_rightly_hits_and_who_does_not_misses(name: str) -> None:
-    some = walks(experience(group_from_name(name), 10), 10)
+def test_the_hit_rate_is_high_with_the_right_action_and_low_without(name: str) -> None:
+    some = sample_trajectories(experience(group_from_name(name), 10), 10)
     assert hit_rate(Oracle(name), some) > 0.75
     assert hit_rate(Oracle(name, acts=False), some) < 0.4
 
 
-def test_who_sees_nothing_hits_at_chance() -> None:
-    """Chance is one in 32: with latents that are all the same, the first item is always the nearest."""
+def test_constant_latents_hit_at_chance() -> None:
+    """One in 32: the first item is always the nearest."""
     group = group_from_name("R2")
 
     class Blind(Oracle):
         def latents(self, images: Tensor) -> Latents:
             return {"pose": torch.zeros(len(images), 2)}
 
-    assert hit_rate(Blind("R2", acts=False), walks(experience(group, 5), 2)) == pytest.approx(1 / BATCH)
+    assert hit_rate(Blind("R2", acts=False), sample_trajectories(experience(group, 5), 2)) == pytest.approx(1 / BATCH)
 
 
-def test_batches_that_are_not_full_are_refused() -> None:
-    some = walks(experience(group_from_name("R2"), 5), 2, batches=1)
-    with pytest.raises(ValueError, match="whole batches of 32 walks were expected, got 31"):
-        hit_rate(Oracle("R2"), Walks(some.start[:31], some.end[:31], some.displacement[:31]))
+def test_incomplete_batches_are_refused() -> None:
+    some = sample_trajectories(experience(group_from_name("R2"), 5), 2, batches=1)
+    with pytest.raises(ValueError, match="full batches of 32 trajectories, got 31"):
+        hit_rate(Oracle("R2"), TrajectorySample(some.start[:31], some.end[:31], some.displacement[:31]))
 
 
 def coset(group: Group, true: Any, stabilizer: Any, free: Any) -> Any:
@@ -138,7 +134,7 @@ def coset(group: Group, true: Any, stabilizer: Any, free: Any) -> Any:
 
 
 @pytest.mark.parametrize(("name", "order"), [("SO2", 1), ("SO2", 5), ("SO2xSO2", 6)])
-def test_true_cosets_have_no_error_whatever_is_free(name: str, order: int) -> None:
+def test_true_cosets_have_no_error_for_any_free_factor(name: str, order: int) -> None:
     group, generator = group_from_name(name), np.random.default_rng(0)
     turns = group_from_name("SO2")
     even = lambda count: turns.exp(2 * np.pi / count * np.arange(count)[:, None])  # noqa: E731
@@ -149,7 +145,7 @@ def test_true_cosets_have_no_error_whatever_is_free(name: str, order: int) -> No
     poses, orbit = coset(group, true, stabilizer, free), np.zeros(60, int)
     assert pose_error(group, poses, true, orbit, [stabilizer]) < 1e-6
     assert lsbd(poses, true, orbit, [order], group) < 1e-9
-    assert distinct(group, poses).tolist() == [order] * 60
+    assert count_distinct_poses(group, poses).tolist() == [order] * 60
     noisy = group.compose(group.exp(0.1 * generator.normal(size=(*poses.shape[:2], group.tangent_dim))), poses)
     assert 0.05 < pose_error(group, noisy, true, orbit, [stabilizer]) < 0.4
     assert lsbd(noisy, true, orbit, [order], group) > 1e-3
@@ -157,63 +153,59 @@ def test_true_cosets_have_no_error_whatever_is_free(name: str, order: int) -> No
     assert pose_error(group, wrong, true, orbit, [stabilizer]) > 0.4
 
 
-def test_orders_are_counted_with_their_agreement() -> None:
+def test_orders_are_estimated_with_their_agreement() -> None:
     turns = group_from_name("SO2")
     angles = np.array([[0.0, 0.01, 2.0], [0.0, 2.0, 4.0], [1.0, 1.02, 3.0], [0.0, 0.1, 0.2]])[..., None]
     poses = turns.exp(angles)
-    assert distinct(turns, poses).tolist() == [2, 3, 2, 1]
-    found = orders(distinct(turns, poses), np.array([0, 0, 0, 1]))
+    assert count_distinct_poses(turns, poses).tolist() == [2, 3, 2, 1]
+    found = estimate_orders(count_distinct_poses(turns, poses), np.array([0, 0, 0, 1]))
     assert (found[0].order, found[0].images, found[1].order) == (2, 3, 1)
     assert found[0].agreement == pytest.approx(2 / 3)
 
 
-def test_the_size_of_the_set_is_what_does_not_collapse() -> None:
+def test_the_set_size_is_the_largest_symmetry_order() -> None:
     turns, generator = group_from_name("SO2"), np.random.default_rng(0)
     orbit = generator.integers(3, size=150)
     classes = np.eye(3)[orbit] + 0.05 * generator.normal(size=(150, 3))
     poses = np.stack([turns.exp(2 * np.pi / (one + 1) * (np.arange(6)[:, None] % (one + 1))) for one in orbit])
-    found = set_size(distinct(turns, poses), 6, classes)
-    assert found.size == 3 and found.sure > 0.9
+    found = estimate_set_size(count_distinct_poses(turns, poses), 6, classes)
+    assert found.size == 3 and found.confidence > 0.9
     poses[:20] = turns.random(generator, 120).reshape(20, 6, 2)
-    spoilt = set_size(distinct(turns, poses), 6, classes)
-    assert spoilt.size == 3 and 0.6 < spoilt.sure < 0.85
-    tight = set_size(distinct(turns, poses[:, :3]), 3, classes)
-    assert tight.size == 3 and tight.sure == 0.0, "with no element to spare nobody knows"
+    spoilt = estimate_set_size(count_distinct_poses(turns, poses), 6, classes)
+    assert spoilt.size == 3 and 0.6 < spoilt.confidence < 0.85
+    tight = estimate_set_size(count_distinct_poses(turns, poses[:, :3]), 3, classes)
+    assert tight.size == 3 and tight.confidence == 0.0, "no pose is surplus, so the size may be larger"
     number = np.where(orbit == 2, generator.integers(1, 6, 150), orbit + 1)
-    assert set_size(number, 6, classes).sure < 0.5, "one class of three scatters"
+    assert estimate_set_size(number, 6, classes).confidence < 0.5, "the images of one class disagree"
     stray = np.concatenate([classes, -np.eye(3)[:1]])
-    assert set_size(np.append(distinct(turns, poses), 5), 6, stray).size == 3, "a stray image has no class of its own"
-    untold = set_size(np.where(orbit == 2, 0, orbit + 1), 6, classes)
-    assert (untold.size, untold.sure) == (2, 0.0), "of one class of three nothing is known"
-    alone = set_size(np.array([2, 1]), 6, np.eye(2))
-    assert (alone.size, alone.sure) == (2, 0.0)
+    assert estimate_set_size(np.append(count_distinct_poses(turns, poses), 5), 6, stray).size == 3, (
+        "a class needs several images"
+    )
+    untold = estimate_set_size(np.where(orbit == 2, 0, orbit + 1), 6, classes)
+    assert (untold.size, untold.confidence) == (2, 0.0), "the poses of one class are not reliable"
+    alone = estimate_set_size(np.array([2, 1]), 6, np.eye(2))
+    assert (alone.size, alone.confidence) == (2, 0.0)
 
 
-def test_classes_apart_are_separated() -> None:
+def test_orbit_separation_is_one_for_separate_classes() -> None:
     generator = np.random.default_rng(0)
     orbit = generator.integers(3, size=200)
     assert orbit_separation(np.eye(3)[orbit] + 0.1 * generator.normal(size=(200, 3)), orbit) == 1.0
     assert orbit_separation(generator.normal(size=(200, 3)), orbit) < 0.6
 
 
-@pytest.mark.parametrize("name", ["R3", "SO2", "SO3", "SE2", "SO2xSO2"])
-def test_matrices_are_a_representation(name: str) -> None:
-    group, generator = group_from_name(name), np.random.default_rng(0)
-    g, h = (torch.from_numpy(group.random(generator, 7)) for _ in range(2))
-    torch.testing.assert_close(matrix(group, g) @ matrix(group, h), matrix(group, group.compose(g, h)))
-
-
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    ("encoder_name", "name"),
     [
-        *product(["ClassPoseEncoder", "StabilizerEncoder", "LinearDynamics"], ["R2", "SO3", "SE2"]),
-        *product(["HarmonicEncoder"], ["SO2", "SO3", "SO2xSO3"]),
+        *product(["class-pose", "pose-set", "linear"], ["R2", "SO3", "SE2"]),
+        *product(["harmonics"], ["SO2", "SO3", "SO2xSO3"]),
     ],
 )
-def test_acting_twice_is_acting_with_the_product(kind: str, name: str) -> None:
+def test_acting_twice_is_acting_with_the_product(encoder_name: str, name: str) -> None:
     torch.manual_seed(0)
     group, generator = group_from_name(name), np.random.default_rng(0)
-    encoder: Any = encoder_class(kind)((16, 16, 3), name, "strided")
+    encoder_cls: Any = encoder_class(encoder_name)
+    encoder = encoder_cls((16, 16, 3), name, encoder_cls.config_class(backbone="strided"))
     latents = encoder.latents(torch.rand(5, 3, 16, 16))
     g, h = (torch.from_numpy(group.random(generator, 5)).float() for _ in range(2))
     twice, once = encoder.act(g, encoder.act(h, latents)), encoder.act(group.compose(g, h), latents)
@@ -221,77 +213,111 @@ def test_acting_twice_is_acting_with_the_product(kind: str, name: str) -> None:
         torch.testing.assert_close(twice[key], once[key], atol=1e-4, rtol=1e-4)
 
 
-def test_a_volume_is_turned_as_the_group_says_and_not_blurred_on_the_way() -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["class-pose", "pose-set", "harmonics", "mdp-homomorphism", "linear", "neural-renderer", "autoencoder-dynamics"],
+)
+def test_encoders_with_an_action_are_equivariant_encoders(name: str) -> None:
+    encoder_cls: Any = encoder_class(name)
+    encoder = encoder_cls((16, 16, 3), "SO2", encoder_cls.config_class(backbone="strided"))
+    assert isinstance(encoder, EquivariantEncoder)
+    assert encoder.encode_flat(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, encoder.latent_dim)
+    assert len([base for base in type(encoder).__mro__ if issubclass(base, Encoder)]) <= 3, "two below Encoder"
+
+
+@pytest.mark.parametrize("name", ["class-pose", "pose-set", "harmonics", "linear", "neural-renderer"])
+def test_encoders_are_saved_and_loaded_with_their_configuration(name: str, tmp_path: Path) -> None:
+    encoder_cls: Any = encoder_class(name)
+    config = replace(encoder_cls.config_class(backbone="strided"), pairs=PairSamplingConfig(views=3))
+    encoder = encoder_cls((16, 16, 3), "SO2", config).eval()
+    encoder.save(tmp_path / "encoder")
+    loaded: Any = load_encoder(tmp_path / "encoder")
+    assert type(loaded) is encoder_cls and loaded.config == config
+    images = np.random.default_rng(0).integers(256, size=(5, 16, 16, 3), dtype=np.uint8)
+    for key, latent in encoder.encode(images).items():
+        np.testing.assert_array_equal(loaded.encode(images)[key], latent)
+    relative: Any = getattr(loaded, "relative_pose", None)
+    if relative is not None:
+        latents = loaded.encode(images)
+        assert relative(latents, latents).shape[0] == 5
+
+
+def test_volumes_are_rotated_by_the_group_without_repeated_resampling() -> None:
     torch.manual_seed(0)
-    encoder = NeuralRenderer((16, 16, 3), "SO2", "strided")
+    encoder = NeuralRenderer((16, 16, 3), "SO2", NeuralRendererConfig(backbone="strided"))
     side = torch.linspace(-1, 1, 6)
     x, y, z = torch.meshgrid(side, side, side, indexing="ij")
-    seen = torch.exp(-2 * (x**2 + y**2 + (z - 0.4) ** 2))[None, None].repeat(1, 8, 1, 1, 1)
-    still, quarter = {"volume": seen}, torch.tensor([[0.0, 1.0]])
+    volume = torch.exp(-2 * (x**2 + y**2 + (z - 0.4) ** 2))[None, None].repeat(1, 8, 1, 1, 1)
+    still, quarter = {"volume": volume}, torch.tensor([[0.0, 1.0]])
     identity = torch.tensor([[1.0, 0.0]])
-    torch.testing.assert_close(encoder.placed(encoder.act(identity, still)), encoder.placed(still))
+    torch.testing.assert_close(encoder.resample(encoder.act(identity, still)), encoder.resample(still))
     turned = encoder.act(quarter, still)
-    # The last axis is the first coordinate: what is at +x comes to +y, the axis before it.
-    torch.testing.assert_close(encoder.placed(turned), seen.transpose(3, 4).flip(4), atol=1e-4, rtol=1e-4)
+    # The last axis is the first coordinate: +x comes to +y, the axis before it.
+    torch.testing.assert_close(encoder.resample(turned), volume.transpose(3, 4).flip(4), atol=1e-4, rtol=1e-4)
     for _ in range(20):
         turned = encoder.act(torch.tensor([[np.cos(0.3), np.sin(0.3)]]).float(), turned)
     for _ in range(20):
         turned = encoder.act(torch.tensor([[np.cos(0.3), -np.sin(0.3)]]).float(), turned)
-    torch.testing.assert_close(encoder.placed(turned), seen.transpose(3, 4).flip(4), atol=1e-3, rtol=1e-3)
-    with pytest.raises(ValueError, match="SO2xSO2xSO2 acts on no volume"):
-        NeuralRenderer((16, 16, 3), "SO2xSO2xSO2")
+    torch.testing.assert_close(encoder.resample(turned), volume.transpose(3, 4).flip(4), atol=1e-3, rtol=1e-3)
 
 
-def test_the_gap_is_least_for_the_same_and_counts_pose_and_class() -> None:
+@pytest.mark.parametrize("name", ["SO2xSO2xSO2", "R4", "SE2"])
+def test_renderers_of_groups_that_do_not_act_on_space_are_refused(name: str) -> None:
+    with pytest.raises(GroupError, match="a neural renderer needs a group that moves volumes in space"):
+        NeuralRenderer((16, 16, 3), name, NeuralRendererConfig(backbone="strided"))
+
+
+def class_pose_encoders() -> list[Any]:
+    shape = (16, 16, 3)
+    return [
+        ClassPoseEncoder(shape, "SO2", ClassPoseConfig(backbone="strided")),
+        PoseSetEncoder(shape, "SO2", PoseSetConfig(backbone="strided", num_poses=3)),
+        HarmonicEncoder(shape, "SO2", HarmonicConfig(backbone="strided")),
+    ]
+
+
+def test_the_latent_distance_is_that_of_poses_and_classes() -> None:
     torch.manual_seed(0)
-    for encoder in (
-        ClassPoseEncoder((16, 16, 3), "SO2", "strided"),
-        StabilizerEncoder((16, 16, 3), "SO2", "strided", 3),
-        HarmonicEncoder((16, 16, 3), "SO2", "strided"),
-    ):
+    for encoder in class_pose_encoders():
         latents = encoder.latents(torch.rand(4, 3, 16, 16))
-        gap = encoder.gap(latents, latents)
-        assert gap.diagonal().abs().max() < 1e-5
+        distance = encoder.latent_distance(latents, latents)
+        assert distance.diagonal().abs().max() < 1e-5
         other = {**latents, "class": -latents["class"]}
-        torch.testing.assert_close(encoder.gap(latents, other).diagonal(), torch.full((4,), 2.0))
+        torch.testing.assert_close(encoder.latent_distance(latents, other).diagonal(), torch.full((4,), 2.0))
 
 
-def test_the_gap_of_sets_asks_for_the_nearest_of_what_is_foretold() -> None:
-    """Of {0, π/2} one element is at 0 and one, at a squared distance of 4, is not; of {0, 0} both are in {0, π/2}."""
-    encoder = StabilizerEncoder((16, 16, 3), "SO2", "strided", 2)
+def test_the_distance_of_sets_takes_the_nearest_predicted_pose() -> None:
+    """Of {0, π/2} one pose is at a squared distance of 4 from {0, 0}; both poses of {0, 0} are in {0, π/2}."""
+    encoder = PoseSetEncoder((16, 16, 3), "SO2", PoseSetConfig(backbone="strided", num_poses=2))
     same, alone = torch.ones(3, 8) / 8**0.5, encoder.acting.exp(torch.zeros(2, 1))
     spread = encoder.acting.exp(torch.tensor([[0.0], [np.pi / 2]]))
     a = {"class": same[:1], "poses": alone[None]}
     b = {"class": same, "poses": torch.stack([alone, spread, spread])}
-    torch.testing.assert_close(encoder.gap(a, b), torch.tensor([[0.0, 2.0, 2.0]]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(encoder.gap(b, a), torch.zeros(3, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.latent_distance(a, b), torch.tensor([[0.0, 2.0, 2.0]]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.latent_distance(b, a), torch.zeros(3, 1), atol=1e-5, rtol=0)
 
 
-def test_matrices_of_unknown_groups_are_refused() -> None:
-    scalings: Any = SimpleNamespace(name="Scalings", dim=1)
-    with pytest.raises(ValueError, match="Scalings has no matrices here"):
-        matrix(scalings, torch.ones(3, 1))
+def test_hyper_parameters_of_baselines_set_their_size() -> None:
+    linear = LinearDynamics((16, 16, 3), "SE2", LinearConfig(backbone="strided", copies=7))
+    assert linear.latent_dim == 7 * 3
+    renderer = NeuralRenderer((16, 16, 3), "SO3", NeuralRendererConfig(backbone="strided", side=4, channels=2))
+    assert renderer.latent_dim == 2 * 4**3
 
 
-@pytest.mark.parametrize("kind", ["mdp", "linear", "autoencoder", "renderer"])
-def test_baselines_learn_to_foretell(kind: str) -> None:
-    """A bright spot that turns about the middle: ahead of what they were untrained, and of chance."""
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [("mdp-homomorphism", 0.15), ("linear", 0.05), ("autoencoder-dynamics", 0.4), ("neural-renderer", 0.05)],
+)
+def test_baselines_learn_to_predict(name: str, scale: float) -> None:
+    """A bright spot that rotates about the centre: better than untrained, and than chance."""
     torch.manual_seed(0)
-    scale = {"mdp": 0.15, "autoencoder": 0.4}.get(kind, 0.05)
-    data = spots(2000, 0)
-    given: Any = ((16, 16, 3), "SO2", "strided")
-    learner: Any
-    if kind == "renderer":
-        learner = NeuralRendererLearner(NeuralRenderer(*given), data, scale)
-    elif kind == "autoencoder":
-        learner = AutoencoderDynamicsLearner(AutoencoderDynamics(*given), data, scale)
-    else:
-        learner = DynamicsLearner(MDPHomomorphism(*given) if kind == "mdp" else LinearDynamics(*given), data, scale)
-    some = walks(spots(400, 1), 1)
-    before = hit_rate(learner.encoder.eval(), some)
-    learner.encoder.train()
-    fit(learner, learner.stages(), seed=0)
-    assert hit_rate(learner.encoder.eval(), some) > max(before + 0.1, 5 / BATCH)
+    encoder_cls: Any = encoder_class(name)
+    encoder = encoder_cls((16, 16, 3), "SO2", scale_steps(encoder_cls.config_class(backbone="strided"), scale))
+    learner = make_learner(encoder, spots(2000, 0))
+    some = sample_trajectories(spots(400, 1), 1)
+    before = hit_rate(encoder.eval(), some)
+    train_learner(learner, seed=0)
+    assert hit_rate(encoder.eval(), some) > max(before + 0.1, 5 / BATCH)
 
 
 def spots(pairs: int, seed: int) -> Transitions:
@@ -302,4 +328,40 @@ def spots(pairs: int, seed: int) -> Transitions:
     away = (rows - 5 * np.sin(angles)[:, None, None]) ** 2 + (columns - 5 * np.cos(angles)[:, None, None]) ** 2
     frames = np.repeat(np.round(255 * np.exp(-away / 6)).astype(np.uint8)[..., None], 3, 3)
     index = np.arange(pairs)
-    return Transitions(frames, index, index + pairs, turns.exp(turn[:, None]).astype(np.float32), "SO2")
+    ground_truth = {
+        "agent_pose": turns.exp(angles[:, None]).astype(np.float32),
+        "orbit": np.zeros((2 * pairs, 1), np.float32),
+    }
+    return Transitions(frames, index, index + pairs, turns.exp(turn[:, None]).astype(np.float32), "SO2", ground_truth)
+
+
+def test_all_metrics_are_measured_that_apply() -> None:
+    data = HeldOut(spots(300, 0), [group_from_name("SO2").identity()[None]], ["spot"])
+    done: list[tuple[int, int]] = []
+    only_hits = ["hit-rate"]
+    names = [name for name in METRICS.names() if name not in only_hits]
+    single, of_set, _ = class_pose_encoders()
+    values = evaluate_metrics(of_set.eval(), data, names, lambda *counts: done.append(counts))
+    assert {"pose_error", "d_lsbd", "orbit_separation", "order_right_images", "order of spot"} <= values.keys()
+    assert done[-1] == (len(names), len(names))
+    assert evaluate_metrics(single.eval(), data, names).keys() == {"pose_error", "d_lsbd", "orbit_separation"}
+    untrue = HeldOut(replace(data.transitions, ground_truth={}), data.stabilizers)
+    assert evaluate_metrics(single, untrue, names) == {}
+    linear = LinearDynamics((16, 16, 3), "SO2", LinearConfig(backbone="strided"))
+    assert evaluate_metrics(linear, data, names) == {}
+    with pytest.raises(ValueError, match="the encoder is for the group SO2, the transitions have R2"):
+        evaluate_metrics(single, HeldOut(experience(group_from_name("R2"), 2)))
+
+
+def test_a_metric_is_one_function() -> None:
+    @register_metric("test-class-length")
+    def class_length(encoder: Any, held_out: HeldOut) -> dict[str, float]:
+        encoded = held_out.encode(encoder)
+        return {} if encoded is None else {"length": float(np.linalg.norm(encoded.latents["class"], axis=1).mean())}
+
+    data = HeldOut(spots(50, 0), [group_from_name("SO2").identity()[None]])
+    try:
+        values = evaluate_metrics(class_pose_encoders()[0].eval(), data, ["test-class-length"])
+    finally:
+        METRICS._entries.pop("test-class-length")
+    assert values["length"] == pytest.approx(1.0, abs=1e-5)

@@ -7,14 +7,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from equiact.agents.policies.encode_observation import EncodeObservation
+from equiact.agents.policies.sb3_features import EncoderFeatures, VecEncodeObservation
+from equiact.agents.policies.sb3_vec_env import WorldVecEnv
+from equiact.envs.worlds.registry import world_class
+from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.encoder import Encoder, to_images
 from numpy.typing import NDArray
-from stable_baselines3 import PPO, SAC
-
-from agents.features import EncodeObservation, EncoderFeatures, VecEncodeObservation
-from agents.vec_env import WorldVecEnv
-from envs import world_class
-from representations.agent_object import AgentObjectEncoder
-from representations.encoder import Encoder, to_images
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 SHAPE = (32, 32, 3)
 
@@ -28,7 +29,7 @@ def make_env(num_worlds: int = 2, max_episode_steps: int = 7) -> WorldVecEnv:
 
 def save_encoder(folder: Path, backbone: str = "spatial_softmax") -> Path:
     torch.manual_seed(0)
-    encoder = AgentObjectEncoder(SHAPE, "R2", backbone=backbone)
+    encoder = AgentObjectEncoder(SHAPE, "R2", AgentObjectConfig(backbone=backbone))
     with torch.no_grad():  # batch statistics other than those they start with
         encoder.latents(torch.rand(8, 3, *SHAPE[:2]))
     encoder.save(folder)
@@ -58,20 +59,32 @@ def make_sac(folder: Path, share: bool = True, **more: Any) -> SAC:
     )
 
 
-def make_ppo(folder: Path, ortho_init: bool | None = False, **more: Any) -> PPO:
-    options = policy_options(folder, **more) | ({} if ortho_init is None else {"ortho_init": ortho_init})
-    return PPO(
-        "CnnPolicy", make_env(), policy_kwargs=options, n_steps=8, batch_size=8, n_epochs=2, device="cpu", seed=0
-    )
+class Flicker(gym.Env[NDArray[np.uint8], Any]):
+    """Random images, and any action space."""
+
+    observation_space: gym.Space[NDArray[np.uint8]] = gym.spaces.Box(0, 255, SHAPE, np.uint8)
+
+    def __init__(self, action_space: gym.Space[Any]) -> None:
+        self.action_space = action_space
+
+    def reset(self, **options: Any) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        super().reset(**options)
+        return self._image(), {}
+
+    def step(self, action: Any) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        return self._image(), float(self.np_random.random()), False, bool(self.np_random.random() < 0.2), {}
+
+    def _image(self) -> NDArray[np.uint8]:
+        return self.np_random.integers(0, 256, SHAPE, np.uint8)
 
 
-def extractors(model: SAC | PPO) -> list[EncoderFeatures]:
+def extractors(model: BaseAlgorithm) -> list[EncoderFeatures]:
     found = [module for module in model.policy.modules() if isinstance(module, EncoderFeatures)]
     assert found
     return found
 
 
-def assert_untouched(model: SAC | PPO, folder: Path) -> None:
+def assert_untouched(model: BaseAlgorithm, folder: Path) -> None:
     saved = Encoder.load(folder).state_dict()
     for features in extractors(model):
         features.require_pretrained()
@@ -80,35 +93,46 @@ def assert_untouched(model: SAC | PPO, folder: Path) -> None:
             assert torch.equal(value, saved[key]), key
 
 
-@pytest.mark.parametrize(
-    ("backbone", "share", "steps"),
-    [("spatial_softmax", True, 60), ("spatial_softmax", False, 60), ("resnet18", True, 20)],
-)
-def test_sac_leaves_a_frozen_encoder_as_it_is(backbone: str, share: bool, steps: int, tmp_path: Path) -> None:
-    """In the critic's target too, which is averaged with the critic after every update."""
-    folder = save_encoder(tmp_path / "encoder", backbone)
-    model = make_sac(folder, share)
-    heads = [value.clone() for value in model.critic.qf0.parameters()]
-    model.learn(steps)
-    assert model._n_updates > 3
-    assert any(not torch.equal(a, b) for a, b in zip(heads, model.critic.qf0.parameters(), strict=True))
+ON_POLICY: dict[str, Any] = {"n_steps": 4}
+OFF_POLICY: dict[str, Any] = {"buffer_size": 50, "learning_starts": 4, "batch_size": 4, "train_freq": 1}
+ALGORITHMS: list[tuple[type[BaseAlgorithm], dict[str, Any], bool | None]] = [
+    *((PPO, {**ON_POLICY, "batch_size": 4, "n_epochs": 2}, share) for share in (True, False)),
+    *((A2C, ON_POLICY, share) for share in (True, False)),
+    *((algorithm, OFF_POLICY, share) for algorithm in (SAC, TD3, DDPG) for share in (True, False)),
+    (DQN, {**OFF_POLICY, "target_update_interval": 2}, None),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "options", "share"), ALGORITHMS)
+def test_no_algorithm_changes_a_frozen_encoder(
+    algorithm: type[BaseAlgorithm], options: dict[str, Any], share: bool | None, tmp_path: Path
+) -> None:
+    """In no copy of it: neither in the critics, nor in their targets, which are averaged after every update."""
+    folder = save_encoder(tmp_path / "encoder")
+    kwargs = policy_options(folder) | ({} if share is None else {"share_features_extractor": share})
+    actions = gym.spaces.Discrete(2) if algorithm is DQN else gym.spaces.Box(-1, 1, (2,))
+    model = algorithm("CnnPolicy", Flicker(actions), policy_kwargs=kwargs, device="cpu", seed=0, **options)
+    frozen = {id(value) for features in extractors(model) for value in features.state_dict(keep_vars=True).values()}
+    heads = {name: value.clone() for name, value in model.policy.named_parameters() if id(value) not in frozen}
+    model.learn(10)
+    parameters = dict(model.policy.named_parameters())
+    assert any(not torch.equal(value, parameters[name]) for name, value in heads.items())
     assert_untouched(model, folder)
 
 
-@pytest.mark.parametrize("backbone", ["spatial_softmax", "resnet18"])
-def test_ppo_leaves_a_frozen_encoder_as_it_is(backbone: str, tmp_path: Path) -> None:
-    folder = save_encoder(tmp_path / "encoder", backbone)
-    model = make_ppo(folder)
-    heads = [value.clone() for value in model.policy.action_net.parameters()]
-    model.learn(16)
-    assert any(not torch.equal(a, b) for a, b in zip(heads, model.policy.action_net.parameters(), strict=True))
-    assert_untouched(model, folder)
+def test_batch_statistics_of_a_frozen_encoder_stay(tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "encoder", "resnet18")
+    features = EncoderFeatures(gym.spaces.Box(0, 255, (3, 32, 32), np.uint8), folder)
+    features.train()
+    features(torch.rand(2, 3, 32, 32))
+    features.require_pretrained()
 
 
-def test_initialisation_of_ppo_that_overwrites_the_encoder_is_told(tmp_path: Path) -> None:
-    model = make_ppo(save_encoder(tmp_path / "encoder"), ortho_init=None)
-    with pytest.raises(RuntimeError, match="ortho_init"):
-        extractors(model)[0].require_pretrained()
+def test_fine_tuning_starts_from_the_saved_weights(tmp_path: Path) -> None:
+    options = policy_options(save_encoder(tmp_path / "encoder"), frozen=False)
+    model = A2C("CnnPolicy", Flicker(gym.spaces.Box(-1, 1, (2,))), policy_kwargs=options, device="cpu")
+    for features in extractors(model):
+        features.require_pretrained()
 
 
 def test_an_encoder_that_is_not_frozen_learns(tmp_path: Path) -> None:
@@ -168,9 +192,9 @@ def latents(encoder: Encoder, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 def test_one_world_is_observed_as_latents(as_folder: bool, tmp_path: Path) -> None:
     folder = save_encoder(tmp_path / "encoder")
     encoder = Encoder.load(folder)
-    plain = gym.make("envs:equiact/Soccer-v0", resolution=SHAPE[:2], device="cpu")
+    plain = gym.make("equiact/Soccer-v0", resolution=SHAPE[:2], device="cpu")
     wrapped = EncodeObservation(
-        gym.make("envs:equiact/Soccer-v0", resolution=SHAPE[:2], device="cpu"), folder if as_folder else encoder
+        gym.make("equiact/Soccer-v0", resolution=SHAPE[:2], device="cpu"), folder if as_folder else encoder
     )
     assert wrapped.observation_space.shape == (encoder.latent_dim,)
     frame, seen = plain.reset(seed=0)[0], wrapped.reset(seed=0)[0]

@@ -1,29 +1,27 @@
-"""Groups: the axioms, the metric, gradients, and the messages for arrays that are no elements."""
+"""Contract of every registered group: axioms, metric, gradients, representations, and errors for invalid arrays."""
 
 import re
 
 import numpy as np
 import pytest
 import torch
+from equiact.envs.lie_groups.cyclic import Cyclic
+from equiact.envs.lie_groups.group import Group, GroupError
+from equiact.envs.lie_groups.products import Product
+from equiact.envs.lie_groups.registry import GROUPS, register_group
+from equiact.envs.lie_groups.registry import group_from_name as named
+from equiact.envs.lie_groups.rigid_motions import SE2
+from equiact.envs.lie_groups.rotations import SO2, SO3
+from equiact.envs.lie_groups.translations import Translations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from envs.groups import (
-    NAMED,
-    Cyclic,
-    Group,
-    GroupError,
-    PlaneMotions,
-    PlaneRotations,
-    Product,
-    SpaceRotations,
-    Translations,
-)
-from envs.groups import group_from_name as named
-
-NAMES = [*NAMED, "R1", "R2", "R3", "C2", "C5", "SO2xSO2", "R2xSO2", "R3xSO3xC4"]
-# What a group needs is imported at its first use, which no example's time should be measured by.
+FAMILIES = {"R<n>": ["R1", "R2", "R3"], "C<n>": ["C2", "C5"]}
+"""Members of the registered families that are tested; the third of any other."""
+REGISTERED = [member for name in GROUPS.names() for member in FAMILIES.get(name, [name.replace("<n>", "3")])]
+NAMES = [*REGISTERED, "SO2xSO2", "R2xSO2", "R3xSO3xC4"]
+# Some groups import a library at their first use, which should not count as time of an example.
 settings.register_profile("groups", deadline=None)
 settings.load_profile("groups")
 
@@ -60,7 +58,7 @@ def test_composition_is_associative(group, data):
 
 @groups
 @given(data=st.data())
-def test_identity_changes_nothing(group, data):
+def test_identity_is_neutral(group, data):
     (g,) = data.draw(batches(group, 1))
     assert group.identity().shape == (group.dim,)
     assert_same(group.compose(group.identity(), g), g)
@@ -69,7 +67,7 @@ def test_identity_changes_nothing(group, data):
 
 @groups
 @given(data=st.data())
-def test_inverse_undoes(group, data):
+def test_inverse_gives_the_identity(group, data):
     (g,) = data.draw(batches(group, 1))
     assert_same(group.compose(g, group.inverse(g)), np.broadcast_to(group.identity(), g.shape))
     assert_same(group.compose(group.inverse(g), g), np.broadcast_to(group.identity(), g.shape))
@@ -77,7 +75,7 @@ def test_inverse_undoes(group, data):
 
 @groups
 @given(data=st.data())
-def test_what_comes_out_is_an_element(group, data):
+def test_results_are_elements(group, data):
     g, h = data.draw(batches(group, 2))
     some = group.random(np.random.default_rng(0), 20)
     for each in (g, group.compose(g, h), group.inverse(g), group.identity(), some):
@@ -85,14 +83,14 @@ def test_what_comes_out_is_an_element(group, data):
 
 
 @connected
-def test_what_a_network_puts_out_is_brought_onto_the_group(group):
+def test_project_returns_elements(group):
     group.validate(group.project(np.random.default_rng(0).normal(size=(1000, group.dim))))
 
 
 @groups
 @given(data=st.data())
 def test_exp_undoes_log(group, data):
-    """At half a turn too, where two tangents lead to the same."""
+    """Also at half a turn, where two tangent vectors have the same exponential."""
     (g,) = data.draw(batches(group, 1))
     assert group.log(g).shape == (*g.shape[:-1], group.tangent_dim)
     assert_same(group.exp(group.log(g)), g, 1e-6)
@@ -128,21 +126,21 @@ def test_distance_is_left_invariant_symmetric_and_positive(group, data):
 
 def test_distances_are_those_of_the_papers():
     assert Translations(2).squared_distance(np.array([1.0, 1.0]), np.array([4.0, 5.0])) == 25.0
-    turns, angle = PlaneRotations(), 0.7
+    turns, angle = SO2(), 0.7
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     frobenius = ((matrix - np.eye(2)) ** 2).sum()
     assert turns.squared_distance(turns.exp(np.array([angle])), turns.identity()) == pytest.approx(frobenius)
-    space = SpaceRotations()
+    space = SO3()
     assert space.squared_distance(space.exp(np.array([0.0, 0.0, angle])), space.identity()) == pytest.approx(frobenius)
 
 
-def test_rotation_vectors_turn_about_their_axis():
-    turned = SpaceRotations().exp(np.array([0.0, 0.0, np.pi / 2])).reshape(3, 3) @ np.array([1.0, 0.0, 0.0])
+def test_rotation_vectors_rotate_about_their_axis():
+    turned = SO3().exp(np.array([0.0, 0.0, np.pi / 2])).reshape(3, 3) @ np.array([1.0, 0.0, 0.0])
     assert_same(turned, [0.0, 1.0, 0.0])
 
 
 def test_a_robot_moves_in_its_own_frame_or_in_the_worlds():
-    motions = PlaneMotions()
+    motions = SE2()
     pose = motions.exp(np.array([0.0, 0.0, np.pi / 2]))  # at the origin, facing along y
     forward = np.array([1.0, 0.0, 1.0, 0.0])
     assert_same(motions.compose(pose, forward)[:2], [0.0, 1.0])
@@ -179,7 +177,7 @@ def test_tensors_give_the_same_as_arrays(group):
 
 
 def half_turn(group):
-    """As far from the identity as angles go, and at the origin."""
+    """Return the rotation by half a turn, or the identity of translations."""
     tangent = np.zeros(group.tangent_dim)
     if isinstance(group, Product):
         return np.concatenate([half_turn(factor) for factor in group.factors])
@@ -190,7 +188,7 @@ def half_turn(group):
 
 @groups
 def test_gradients_are_finite_everywhere(group):
-    """At the identity, at half a turn, where two elements are the same, and where a network's output vanishes."""
+    """At the identity, at half a turn, for equal elements, and for a network's output of zero."""
     for place in (group.identity(), half_turn(group), *group.random(np.random.default_rng(3), 2)):
         g = torch.tensor(place, requires_grad=True)
         tangent = group.log(g)
@@ -203,8 +201,8 @@ def test_gradients_are_finite_everywhere(group):
 
 
 @connected
-def test_projection_reaches_every_element_without_a_jump(group):
-    """Along a whole turn: small steps of raw numbers are small steps in the group."""
+def test_projection_is_continuous_and_reaches_every_element(group):
+    """Along a full rotation, small steps of raw numbers are small steps in the group."""
     angles = np.linspace(-np.pi, np.pi, 400)
     loop = group.exp(angles[:, None] * np.eye(group.tangent_dim)[-1])
     projected = group.project(loop)
@@ -214,17 +212,17 @@ def test_projection_reaches_every_element_without_a_jump(group):
 
 @groups
 @given(data=st.data())
-def test_what_is_relaxed_is_acted_on_as_elements_are(group, data):
-    """The action, the distance and the projection commute, and nothing but elements is without strain."""
+def test_relaxed_elements_transform_like_elements(group, data):
+    """The action commutes with the projection and preserves distance and penalty; only elements have penalty zero."""
     g, h = data.draw(batches(group, 2))
     raw = group.relax(np.random.default_rng(data.draw(st.integers(0, 1000))).normal(size=(2, *g.shape)))
     moved = group.compose(g, raw)
     assert_same(group.project(moved), group.compose(g, group.project(raw)), 1e-6)
     assert_same(group.squared_distance(moved[0], moved[1]), group.squared_distance(raw[0], raw[1]), 1e-8)
-    assert_same(group.strain(moved), group.strain(raw))
-    assert_same(group.strain(group.relax(h)), np.zeros(h.shape[:-1]))
+    assert_same(group.constraint_penalty(moved), group.constraint_penalty(raw))
+    assert_same(group.constraint_penalty(group.relax(h)), np.zeros(h.shape[:-1]))
     if not isinstance(group, Translations):
-        assert (group.strain(raw) > 0).all()
+        assert (group.constraint_penalty(raw) > 0).all()
 
 
 def test_batches_broadcast_against_one_element():
@@ -251,7 +249,7 @@ def test_validate_refuses_wrong_shapes(bad):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_validate_refuses_what_is_not_finite(bad):
+def test_validate_refuses_infinite_and_nan_coordinates(bad):
     with pytest.raises(GroupError, match=f"action must be finite to be an element of R2, got {bad}"):
         Translations(2).validate(np.array([[0.0, 1.0], [bad, 0.0]]))
 
@@ -267,7 +265,7 @@ def test_validate_refuses_what_is_not_finite(bad):
         ("R2xSO2", [3.0, 4.0, 0.0, 0.0], "SO2: cos² + sin² must be 1"),
     ],
 )
-def test_validate_refuses_what_is_off_the_group(name, bad, why):
+def test_validate_refuses_coordinates_of_no_element(name, bad, why):
     with pytest.raises(GroupError, match=f"is no element of {name}: .*{re.escape(why)}"):
         named(name).validate(np.array([named(name).identity(), bad]))
 
@@ -282,13 +280,123 @@ def test_a_group_is_found_by_the_name_it_gives_itself(group):
     assert named(group.name) == group
 
 
-def test_a_group_of_ones_own_may_have_any_name(monkeypatch):
-    group = Cyclic(6)
-    monkeypatch.setitem(NAMED, "Hexagons", group)
-    assert named("Hexagons") is group
+def test_a_group_of_ones_own_may_have_any_name():
+    @register_group("Hexagons")
+    def hexagons():
+        return Cyclic(6)
+
+    @register_group("Dials<n>")
+    def dials(order):
+        return Cyclic(order)
+
+    assert named("Hexagons") == Cyclic(6), "an x in a name is no product"
+    assert named("R2xHexagonsxDials12") == Product((Translations(2), Cyclic(6), Cyclic(12)))
+    with pytest.raises(ValueError, match="'Hexagons' is already registered"):
+        register_group("Hexagons")(SO2)
+
+
+@groups
+def test_the_representation_is_faithful_and_multiplies(group):
+    generator = np.random.default_rng(0)
+    g, h = (group.random(generator, 6) for _ in range(2))
+    matrices = group.representation(g)
+    assert matrices.shape == (6, *2 * matrices.shape[-1:])
+    assert_same(matrices @ group.representation(h), group.representation(group.compose(g, h)))
+    assert_same(group.representation(group.identity()), np.eye(matrices.shape[-1]))
+    assert_same(group.representation(torch.from_numpy(g)).numpy(), matrices)
+    differ = np.abs(matrices[:, None] - matrices).max((-1, -2)) > 1e-9
+    np.testing.assert_array_equal(differ, np.abs(g[:, None] - g).max(-1) > 1e-9)
+
+
+@pytest.mark.parametrize("name", ["SO2", "SO3", "C5", "R1", "R3"])
+def test_the_action_on_space_is_an_action(name):
+    group, generator = named(name), np.random.default_rng(0)
+    g, h = (group.random(generator, 6) for _ in range(2))
+    points = generator.normal(size=(6, 3, 1))
+
+    def act(element, points):
+        matrix = group.euclidean_action(element)
+        return matrix[..., :3] @ points + matrix[..., 3:]
+
+    assert_same(act(g, act(h, points)), act(group.compose(g, h), points))
+    assert_same(group.euclidean_action(torch.from_numpy(g)).numpy(), group.euclidean_action(g))
+
+
+@pytest.mark.parametrize("name", ["SO2", "SO3"])
+def test_harmonics_are_orthogonal_and_multiply(name):
+    group, generator = named(name), np.random.default_rng(0)
+    g, h = (torch.from_numpy(group.random(generator, 4)) for _ in range(2))
+    ones, others, products = (group.harmonic_matrices(each, 4) for each in (g, h, group.compose(g, h)))
+    assert [len(matrix[0]) for matrix in ones] == group.harmonic_dims(4)
+    for one, other, both in zip(ones, others, products, strict=True):
+        assert_same((one @ other).numpy(), both.numpy())
+        assert_same((one @ one.mT).numpy(), np.broadcast_to(np.eye(one.shape[-1]), one.shape))
+
+
+@pytest.mark.parametrize(("name", "count", "gap"), [("SO2", 12, 0.4), ("SO3", 500, 0.8)])
+def test_a_grid_covers_the_group(name, count, gap):
+    group = named(name)
+    grid = group.validate(group.grid(count))
+    assert grid.shape == (count, group.dim)
+    some = group.random(np.random.default_rng(0), 100)
+    assert group.squared_distance(some[:, None], grid).min(1).max() < gap
+
+
+@pytest.mark.parametrize(
+    ("name", "use", "message"),
+    [
+        ("SE2", lambda group, g: group.euclidean_action(g), "the group SE2 has no euclidean_action; groups that have"),
+        ("R6", lambda group, g: group.euclidean_action(g), "R6 does not act on points of space; choose R1, R2 or R3"),
+        ("C4", lambda group, g: group.grid(3), "the group C4 has no grid.*SO2 and SO3.*implement Cyclic.grid"),
+        ("R2", lambda group, g: group.harmonic_dims(3), "the group R2 has no harmonic_dims"),
+        ("SO2xSO2", lambda group, g: group.harmonic_matrices(g, 3), "has no harmonic_matrices"),
+    ],
+)
+def test_operations_that_a_group_lacks_are_named(name, use, message):
+    with pytest.raises(GroupError, match=message):
+        use(named(name), named(name).identity())
+
+
+def test_a_group_without_a_representation_says_which_have_one():
+    class Scalings(Translations):
+        name = "Scalings"
+        representation = Group.representation
+
+    with pytest.raises(GroupError, match=r"group Scalings has no representation.*SO2, SO3, SE2.*Scalings.represent"):
+        Scalings(1).representation(np.zeros(1))
+
+
+def test_properties_describe_groups():
+    def having(what):
+        return {name for name in NAMES if getattr(named(name), what)}
+
+    assert having("is_torus") == {"SO2", "C2", "C5", "SO2xSO2"}
+    assert having("is_rotation_group") == {"SO2", "SO3"}
+    assert having("is_translation_group") == {"R1", "R2", "R3"}
+    assert [factor.name for factor in named("R3xSO3xC4").factors] == ["R3", "SO3", "C4"]
+    assert named("SE2").factors == (SE2(),)
+
+
+@pytest.mark.parametrize("name", ["SO3", "SE2", "R3xSO3xC4"])
+def test_order_matters_where_a_group_is_not_abelian(name):
+    group, generator = named(name), np.random.default_rng(0)
+    g, h = (group.random(generator, 6) for _ in range(2))
+    assert (group.squared_distance(group.compose(g, h), group.compose(h, g)) > 1e-3).all()
 
 
 @pytest.mark.parametrize("name", ["", "R", "R0", "r2", "R2 ", "R-1", "SO4", "R2\n", "C", "R2x", "xSO2"])
 def test_unknown_names_are_refused(name):
     with pytest.raises(GroupError, match="unknown group"):
         named(name)
+
+
+@pytest.mark.parametrize("name", ["R2", "SO2", "C5", "SO3", "SE2", "SO2xR2"])
+def test_what_is_no_tangent_vector_is_refused(name):
+    group = named(name)
+    wide = np.zeros((3, group.tangent_dim + 1))
+    for tangent in (wide, torch.tensor(wide), np.zeros(()), np.zeros((3, 0))):
+        with pytest.raises(GroupError, match=r"tangent vectors of .* must have shape \(\.\.\., \d\), got"):
+            group.exp(tangent)
+    for value in (np.inf, np.nan):
+        with pytest.raises(GroupError, match=r"tangent vectors of .* must be finite, got"):
+            group.exp(np.full((3, group.tangent_dim), value))

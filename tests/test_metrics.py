@@ -1,15 +1,13 @@
-"""Metrics on cases whose values are known by hand: a metric that is wrong makes every result wrong."""
+"""Metrics on cases whose values are known by hand."""
 
 import warnings
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
-from envs.transitions import Transitions
-from representations.agent_object import AgentObjectEncoder
-from representations.metrics import (
-    Located,
+from equiact.envs.data.transitions import Transitions
+from equiact.representations.encoders.agent_object import AgentObjectEncoder
+from equiact.representations.metrics.position_metrics import (
+    AlignedPositions,
     chance,
     evaluate_encoder,
     isometry_error,
@@ -18,14 +16,15 @@ from representations.metrics import (
     probe_r2,
     rmse,
 )
+from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
 AGENT = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 OBJECT = np.array([[0.5, 0.5], [0.5, 0.5], [0.2, 0.8], [0.9, 0.1]])
 
 
-def align(agent: Points, object_: Points) -> Located:
-    return Located.align(AGENT, agent, OBJECT, object_)
+def align(agent: Points, object_: Points) -> AlignedPositions:
+    return AlignedPositions.align(AGENT, agent, OBJECT, object_)
 
 
 def test_rmse_is_of_distances_not_of_coordinates() -> None:
@@ -35,39 +34,39 @@ def test_rmse_is_of_distances_not_of_coordinates() -> None:
 
 def test_the_common_translation_is_free() -> None:
     moved = align(AGENT + np.array([3.0, -2.0]), OBJECT + np.array([3.0, -2.0]))
-    np.testing.assert_allclose(moved.agent_estimated, AGENT, atol=1e-12)
-    np.testing.assert_allclose(moved.object_estimated, OBJECT, atol=1e-12)
+    np.testing.assert_allclose(moved.agent_predicted, AGENT, atol=1e-12)
+    np.testing.assert_allclose(moved.object_predicted, OBJECT, atol=1e-12)
     assert isometry_error(moved) == pytest.approx(0, abs=1e-12)
 
 
 def test_an_object_shifted_against_the_agent_is_an_error() -> None:
     """One translation is free, not one each: half of the shift is left to either."""
-    located = align(AGENT, OBJECT + np.array([0.6, 0.8]))
-    assert rmse(located.agent_estimated, AGENT) == pytest.approx(0.5)
-    assert rmse(located.object_estimated, OBJECT) == pytest.approx(0.5)
-    assert isometry_error(located) == pytest.approx(1.0)
+    positions = align(AGENT, OBJECT + np.array([0.6, 0.8]))
+    assert rmse(positions.agent_predicted, AGENT) == pytest.approx(0.5)
+    assert rmse(positions.object_predicted, OBJECT) == pytest.approx(0.5)
+    assert isometry_error(positions) == pytest.approx(1.0)
 
 
 def test_scale_and_reflection_are_errors() -> None:
     for factor in (np.array([1.5, 1.5]), np.array([-1.0, 1.0])):
-        located = align(AGENT * factor, OBJECT * factor)
-        assert rmse(located.agent_estimated, AGENT) > 0.3
-        assert isometry_error(located) > 0.01
+        positions = align(AGENT * factor, OBJECT * factor)
+        assert rmse(positions.agent_predicted, AGENT) > 0.3
+        assert isometry_error(positions) > 0.01
     shrunk = align(np.zeros_like(AGENT), np.zeros_like(OBJECT))
     assert isometry_error(shrunk) == pytest.approx(((AGENT - OBJECT) ** 2).sum(1).mean())
 
 
 def test_isometry_error_does_not_change_with_any_common_translation() -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, (2, 4, 2))
-    plain = Located(AGENT, AGENT + noise[0], OBJECT, OBJECT + noise[1])
-    moved = Located(AGENT, AGENT + noise[0] + 7, OBJECT, OBJECT + noise[1] + 7)
+    plain = AlignedPositions(AGENT, AGENT + noise[0], OBJECT, OBJECT + noise[1])
+    moved = AlignedPositions(AGENT, AGENT + noise[0] + 7, OBJECT, OBJECT + noise[1] + 7)
     aligned = align(AGENT + noise[0] + 7, OBJECT + noise[1] + 7)
     assert isometry_error(plain) > 0
     assert isometry_error(moved) == pytest.approx(isometry_error(plain))
     assert isometry_error(aligned) == pytest.approx(isometry_error(plain))
 
 
-def test_probe_forgives_what_is_linear_and_nothing_else() -> None:
+def test_probe_ignores_linear_maps_and_nothing_else() -> None:
     generator = np.random.default_rng(0)
     target = generator.normal(size=(400, 2))
     assert probe_r2(target @ [[2.0, 1.0], [0.0, -3.0]] + 5, target) == pytest.approx(1)
@@ -76,7 +75,7 @@ def test_probe_forgives_what_is_linear_and_nothing_else() -> None:
     assert probe_r2(target[:, :1], target) == pytest.approx(0.5, abs=0.1)
 
 
-def test_probe_is_measured_on_what_it_was_not_fitted_to() -> None:
+def test_probe_is_measured_on_the_half_that_it_was_not_fitted_to() -> None:
     generator = np.random.default_rng(0)
     assert probe_r2(generator.normal(size=(40, 18)), generator.normal(size=(40, 1))) < 0
 
@@ -95,7 +94,7 @@ def test_precision_and_recall(predicted: list[int], true: list[int], expected: t
     assert precision_recall(np.array(predicted, bool), np.array(true, bool)) == pytest.approx(expected)
 
 
-def make_transitions(truth: bool = True, count: int = 200) -> Transitions:
+def make_transitions(ground_truth: bool = True, count: int = 200) -> Transitions:
     generator = np.random.default_rng(0)
     start = np.arange(count)
     object_ = generator.uniform(-1, 1, (count + 1, 2)).astype(np.float32)
@@ -109,15 +108,15 @@ def make_transitions(truth: bool = True, count: int = 200) -> Transitions:
         end=start + 1,
         displacement=generator.normal(size=(count, 2)).astype(np.float32),
         group="R2",
-        truth={"agent_pose": generator.uniform(-1, 1, (count + 1, 2)).astype(np.float32), "object_pose": object_}
-        if truth
+        ground_truth={"agent_pose": generator.uniform(-1, 1, (count + 1, 2)).astype(np.float32), "object_pose": object_}
+        if ground_truth
         else {},
         touched=touched,
     )
 
 
 class Oracle(AgentObjectEncoder):
-    """Knows where everything is, up to a translation; frames are told by their first pixels."""
+    """Return the ground truth of each frame, up to a translation."""
 
     def __init__(self, transitions: Transitions) -> None:
         super().__init__((8, 8, 3), "R2")
@@ -126,8 +125,8 @@ class Oracle(AgentObjectEncoder):
     def encode(self, observations: NDArray[np.uint8]) -> dict[str, Points]:  # type: ignore[override]
         keys = {frame.tobytes(): i for i, frame in enumerate(self.transitions.frames)}
         rows = [keys[frame.tobytes()] for frame in observations]
-        truth = self.transitions.truth
-        return {"agent": truth["agent_pose"][rows] + 5.0, "object": truth["object_pose"][rows] + 5.0}
+        ground_truth = self.transitions.ground_truth
+        return {"agent": ground_truth["agent_pose"][rows] + 5.0, "object": ground_truth["object_pose"][rows] + 5.0}
 
 
 def test_an_encoder_that_knows_everything_is_perfect() -> None:
@@ -150,7 +149,7 @@ def test_percentages_are_of_the_arena() -> None:
         assert result[f"{name}_rmse_pct"] == pytest.approx(25 * result[f"{name}_rmse"])
 
 
-def test_chance_is_the_spread_of_the_truth() -> None:
+def test_chance_is_the_spread_of_the_ground_truth() -> None:
     transitions = make_transitions(count=4000)
     result = chance(transitions, arena_side=2.0)
     assert result["agent_rmse"] == pytest.approx(np.sqrt(2 / 3), rel=0.05)  # uniform in [-1, 1]²
@@ -161,19 +160,19 @@ def test_chance_is_the_spread_of_the_truth() -> None:
 
 def test_object_moves_are_of_transitions() -> None:
     transitions = make_transitions()
-    object_ = transitions.truth["object_pose"].astype(float)
-    located = Located(object_, object_, object_, object_)
-    moved = object_moves(located, transitions)
+    object_ = transitions.ground_truth["object_pose"].astype(float)
+    positions = AlignedPositions(object_, object_, object_, object_)
+    moved = object_moves(positions, transitions)
     assert moved.shape == (len(transitions),)
     np.testing.assert_array_equal(moved > 0, transitions.touched)
     assert moved[0] == pytest.approx(np.hypot(*(object_[1] - object_[0])))
 
 
-def test_the_truth_is_required_by_name() -> None:
+def test_missing_ground_truth_is_named() -> None:
     encoder = AgentObjectEncoder((8, 8, 3), "R2")
     for call in (lambda t: evaluate_encoder(encoder, t, 2.0), lambda t: chance(t, 2.0)):
         with pytest.raises(ValueError, match=r"agent_pose.*object_pose"):
-            call(make_transitions(truth=False))
+            call(make_transitions(ground_truth=False))
 
 
 def test_evaluation_is_silent() -> None:

@@ -1,19 +1,19 @@
-"""The contract of worlds with classes and poses, and the laws: what a stabilizer moves nowhere, what all else moves."""
+"""Contract of every world with classes and poses: group action, stabilizers, snapshots, transitions."""
 
 import warnings
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from equiact.envs.data.collect import collect
+from equiact.envs.data.trajectories import episode_ids
+from equiact.envs.lie_groups.group import GroupError
+from equiact.envs.lie_groups.group_space import GroupSpace
+from equiact.envs.worlds.orbit_world import OrbitWorld
+from equiact.envs.worlds.registry import REGISTRY, world_class
 from gymnasium.utils.env_checker import check_env
 
-from envs import WORLDS, world_class
-from envs.collect import collect
-from envs.groups import GroupError
-from envs.orbits import Elements, OrbitWorld
-from envs.transitions import chains
-
-NAMES = sorted(name for name in WORLDS if issubclass(world_class(name), OrbitWorld))
+NAMES = [name for name, world_cls in REGISTRY.items() if issubclass(world_cls, OrbitWorld)]
 all_worlds = pytest.mark.parametrize("name", NAMES)
 unblocked = pytest.mark.parametrize("name", sorted(set(NAMES) - {"Apartments", "Sprites", "MultiSprites"}))
 PUBLISHED = {
@@ -44,13 +44,13 @@ def make(name, count, resolution=(64, 64)):
 
 
 def differing(one, other):
-    """Share of pixels that differ by more than rounding, image by image."""
+    """Return the share of pixels that differ by more than rounding, for each image."""
     return (np.abs(one.astype(int) - other.astype(int)).max(-1) > 24).mean((1, 2))
 
 
 @all_worlds
 def test_gymnasium_accepts_it(name):
-    env = gym.make(f"envs:equiact/{name}-v0", resolution=(16, 16), device="cpu", render_mode="rgb_array").unwrapped
+    env = gym.make(f"equiact/{name}-v0", resolution=(16, 16), device="cpu", render_mode="rgb_array").unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*alternative render modes.*")
@@ -58,17 +58,17 @@ def test_gymnasium_accepts_it(name):
 
 
 @all_worlds
-def test_it_is_what_was_published(name):
-    kind = world_class(name)
+def test_groups_and_numbers_of_classes_are_those_of_the_papers(name):
+    world_cls = world_class(name)
     group, orbits = PUBLISHED[name]
-    assert (kind.group.name, len(kind.orbits)) == (group, orbits)
+    assert (world_cls.group.name, len(world_cls.orbits)) == (group, orbits)
 
 
 @all_worlds
 def test_sampled_actions_are_elements(name):
     world = make(name, 3, (8, 8))
     space = world.batched_action_space()
-    assert isinstance(space, Elements)
+    assert isinstance(space, GroupSpace)
     space.seed(0)
     for _ in range(20):
         action = space.sample()
@@ -76,8 +76,11 @@ def test_sampled_actions_are_elements(name):
         world.group.validate(action)
 
 
-def test_an_action_space_holds_what_a_world_accepts():
-    turns, motions = Elements(world_class("Arrows").group), Elements(world_class("Apartments").group, (1.0, 1.0, 1.0))
+def test_an_action_space_contains_every_action_that_a_world_accepts():
+    turns, motions = (
+        GroupSpace(world_class("Arrows").group),
+        GroupSpace(world_class("Apartments").group, (1.0, 1.0, 1.0)),
+    )
     assert not turns.contains(np.array([0.5, 0.5], np.float32)), "within the bounds, but no turn"
     assert not turns.contains(np.array([np.nan, 0.0])) and not turns.contains(np.array([[1.0, 0.0]]))
     assert not turns.contains(np.array(["1", "0"])) and turns.contains(turns.group.exp(np.array([0.3])))
@@ -103,7 +106,7 @@ def test_poses_are_moved_from_the_left_by_the_displacement(name):
 
 @pytest.mark.parametrize("name", ["Sprites", "MultiSprites"])
 def test_sprites_are_everywhere_equally_often(name):
-    """At the edges too: where they heap up, many look the same."""
+    """Also at the bounds, where clipped poses would accumulate."""
     world, poses = make(name, 100, (8, 8)), []
     space = world.batched_action_space()
     space.seed(0)
@@ -119,40 +122,40 @@ def test_sprites_are_everywhere_equally_often(name):
 
 
 @unblocked
-def test_where_nothing_blocks_actions_are_performed(name):
+def test_actions_are_performed_without_obstacles(name):
     world = make(name, 20, (8, 8))
     action = world.group.random(np.random.default_rng(1), 20)
     np.testing.assert_allclose(world.step(action).info["displacement"], action, atol=1e-9)
 
 
 @all_worlds
-def test_what_is_seen_depends_on_class_and_pose_alone(name):
+def test_frames_depend_on_class_and_pose_only(name):
     world = make(name, 6)
     orbit, pose, frames = world.orbit.copy(), world.pose.copy(), world.render()
     for _ in range(3):
         world.step(world.group.exp(np.random.default_rng(2).normal(size=(6, world.group.tangent_dim))))
-    np.testing.assert_array_equal(world.look(orbit, pose), frames)
+    np.testing.assert_array_equal(world.render_at(orbit, pose), frames)
 
 
 def test_edges_are_drawn_smooth():
-    """Where white ends on black there is grey, which tells of motions by less than a pixel."""
+    """Edges have grey pixels, which show motions of less than a pixel."""
     frames = make("Arrows", 5).render()
     assert {0, 255} < set(np.unique(frames).tolist())
 
 
 @all_worlds
 def test_classes_look_different_in_the_same_pose(name):
-    kind = world_class(name)
-    world = make(name, len(kind.orbits))
-    frames = world.look(np.arange(len(kind.orbits)), np.tile(world.pose[0], (len(kind.orbits), 1)))
+    world_cls = world_class(name)
+    world = make(name, len(world_cls.orbits))
+    frames = world.render_at(np.arange(len(world_cls.orbits)), np.tile(world.pose[0], (len(world_cls.orbits), 1)))
     for index in range(len(frames)):
         others = np.delete(frames, index, 0)
         assert differing(others, frames[[index] * len(others)]).min() > 0.0
 
 
 @pytest.mark.parametrize("name", sorted(ORDERS))
-def test_the_stabilizer_leaves_what_is_seen_as_it_is(name):
-    kind = world_class(name)
+def test_the_stabilizer_does_not_change_frames(name):
+    world_cls = world_class(name)
     for orbit, order in enumerate(ORDERS[name]):
         world = make(name, order)
         stabilizer = world.stabilizer(orbit)
@@ -160,14 +163,14 @@ def test_the_stabilizer_leaves_what_is_seen_as_it_is(name):
         gaps = world.group.squared_distance(stabilizer[:, None], stabilizer[None])
         assert (gaps[~np.eye(order, dtype=bool)] > 0.1).all(), "its elements are distinct"
         pose = world.group.random(np.random.default_rng(orbit), 1)
-        first = world.look(np.full(order, orbit), np.tile(pose, (order, 1)))
-        same = world.look(np.full(order, orbit), world.group.compose(np.tile(pose, (order, 1)), stabilizer))
-        assert differing(same, first).max() < 0.01, kind.orbits[orbit]
+        first = world.render_at(np.full(order, orbit), np.tile(pose, (order, 1)))
+        same = world.render_at(np.full(order, orbit), world.group.compose(np.tile(pose, (order, 1)), stabilizer))
+        assert differing(same, first).max() < 0.01, world_cls.orbits[orbit]
 
 
 @all_worlds
-def test_all_other_elements_change_what_is_seen(name):
-    """Poses that are far from each other, and not in one coset, look different: the action is free, or as said."""
+def test_all_other_elements_change_frames(name):
+    """Poses of different cosets of the stabilizer, far from each other, have different frames."""
     world = make(name, 200)
     generator = np.random.default_rng(3)
     world.reset(np.arange(200), generator.spawn(200))
@@ -179,13 +182,13 @@ def test_all_other_elements_change_what_is_seen(name):
             for i in range(200)
         ]
     )
-    changed = differing(world.look(orbit, pose), world.look(orbit, other))
+    changed = differing(world.render_at(orbit, pose), world.render_at(orbit, other))
     assert (gap > 0.3).sum() > 20
     assert (changed[gap > 0.3] > 0).all()
 
 
 @all_worlds
-def test_what_was_saved_is_returned_to(name):
+def test_restore_continues_from_a_snapshot(name):
     world = make(name, 4, (16, 16))
     actions = np.stack([world.group.random(np.random.default_rng(seed), 4) for seed in range(3)])
     world.step(actions[0])
@@ -200,7 +203,7 @@ def test_what_was_saved_is_returned_to(name):
 
 
 @all_worlds
-def test_where_nobody_acts_time_stands_still(name):
+def test_worlds_that_do_not_act_do_not_change(name):
     world = make(name, 3, (8, 8))
     before, frames = world.pose.copy(), world.render()
     world.step(world.group.exp(np.full((3, world.group.tangent_dim), 0.2)), np.array([0, 2]))
@@ -224,18 +227,18 @@ def test_actions_off_the_group_are_refused(name, action, message):
     world = make(name, 1, (8, 8))
     if np.shape(action)[1:] == (world.group.dim,):
         with pytest.raises(GroupError, match=message):
-            world.look(np.zeros(1, int), np.asarray(action))
+            world.render_at(np.zeros(1, int), np.asarray(action))
 
 
-def test_what_is_to_be_looked_at_is_one_for_every_world():
+def test_render_at_needs_a_class_and_a_pose_for_every_world():
     world = world_class("Arrows")(2, device="cpu", resolution=(16, 16))
     poses = world.group.exp(np.zeros((2, 1)))
     with pytest.raises(
         ValueError, match=r"for each of 2 worlds were expected, got classes of shape \(2,\) and poses of"
     ):
-        world.look(np.zeros(2, int), poses[0])
+        world.render_at(np.zeros(2, int), poses[0])
     with pytest.raises(ValueError, match=r"classes are 0 to 4 \(1 arrow.*\), got \[0 5\]"):
-        world.look(np.array([0, 5]), poses)
+        world.render_at(np.array([0, 5]), poses)
 
 
 def test_a_robot_does_not_walk_through_walls():
@@ -251,11 +254,11 @@ def test_a_robot_does_not_walk_through_walls():
 
 @all_worlds
 def test_its_experience_is_transitions_with_orbits(name):
-    worlds = gym.make_vec(f"envs:equiact/{name}-v0", num_envs=4, resolution=(8, 8), device="cpu")
+    worlds = gym.make_vec(f"equiact/{name}-v0", num_envs=4, resolution=(8, 8), device="cpu")
     data = collect(worlds, 50, seed=0)
     assert data.group == world_class(name).group.name
-    before, after = data.truth["agent_pose"][data.start], data.truth["agent_pose"][data.end]
+    before, after = data.ground_truth["agent_pose"][data.start], data.ground_truth["agent_pose"][data.end]
     group = world_class(name).group
     np.testing.assert_allclose(group.compose(data.displacement, before), after, atol=1e-5)
-    np.testing.assert_array_equal(data.truth["orbit"][data.start], data.truth["orbit"][data.end])
-    assert len(np.unique(chains(data))) >= 4
+    np.testing.assert_array_equal(data.ground_truth["orbit"][data.start], data.ground_truth["orbit"][data.end])
+    assert len(np.unique(episode_ids(data))) >= 4

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from equiact.envs.worlds.registry import world_class
+from equiact.envs.wrappers.perturbation import Perturbation, PerturbationError, PerturbationInjector
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from envs import world_class
-from envs.perturbation import Perturbation, PerturbationError, Pushed
 
 signs = st.sampled_from([-1, 0, 1, None])
 
@@ -31,7 +30,7 @@ def test_directions_are_unit_vectors_of_their_quadrant(quadrant, seed):
 
 def test_the_arm_is_dragged_and_then_idles():
     world = make()
-    pushed = Pushed(
+    pushed = PerturbationInjector(
         world, Perturbation(0.02, onset=2, duration=3, idle=2, quadrant=(1, 1, 1)), np.random.default_rng(1)
     )
     own = np.tile([0.01, 0.0, 0.0, -1.0], (4, 1))
@@ -57,7 +56,7 @@ def test_the_object_is_shoved_and_let_alone(idle):
     world = make()
     before = world.object_pose()
     push = Perturbation(2.0, onset=1, duration=2, idle=idle, target="object", quadrant=(1, 0, None))
-    pushed = Pushed(world, push, np.random.default_rng(1))
+    pushed = PerturbationInjector(world, push, np.random.default_rng(1))
     still = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
     for _ in range(8):
         world.step(pushed(still))
@@ -73,10 +72,18 @@ def test_the_object_is_shoved_and_let_alone(idle):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"magnitude": 0.0}, "magnitude must be positive, got 0.0"),
-        ({"magnitude": float("nan")}, "magnitude must be positive, got nan"),
-        ({"magnitude": 1.0, "duration": 0}, "duration must be at least 1"),
-        ({"magnitude": 1.0, "onset": -1}, "onset and idle at least 0"),
+        ({"magnitude": 0.0}, "magnitude must be positive and finite, got 0.0"),
+        ({"magnitude": float("nan")}, "magnitude must be positive and finite, got nan"),
+        ({"magnitude": float("inf")}, "magnitude must be positive and finite, got inf"),
+        ({"magnitude": 1.0, "target": "leg"}, "target must be 'arm' or 'object', got 'leg'"),
+        ({"magnitude": 1.0, "quadrant": (None, None)}, "not of None alone"),
+        ({"magnitude": 1.0, "quadrant": (2, 0)}, "quadrant must consist of 1, -1, 0 and None"),
+        ({"magnitude": 1.0, "duration": 0}, "duration must be an integer of at least 1, got 0"),
+        ({"magnitude": 1.0, "duration": float("nan")}, "duration must be an integer of at least 1, got nan"),
+        ({"magnitude": 1.0, "onset": -1}, "onset must be an integer of at least 0, got -1"),
+        ({"magnitude": 1.0, "onset": 1.5}, "onset must be an integer of at least 0, got 1.5"),
+        ({"magnitude": 1.0, "idle": "5"}, "idle must be an integer of at least 0, got '5'"),
+        ({"magnitude": 1.0, "idle": True}, "idle must be an integer of at least 0, got True"),
     ],
 )
 def test_bad_pushes_are_refused(options, message):
@@ -87,16 +94,16 @@ def test_bad_pushes_are_refused(options, message):
 def test_a_push_longer_than_the_episode_is_refused():
     world = make(max_episode_steps=40)
     with pytest.raises(PerturbationError, match="ends with step 46, the episode with step 40"):
-        Pushed(world, Perturbation(0.04), np.random.default_rng(0))
+        PerturbationInjector(world, Perturbation(0.04), np.random.default_rng(0))
     with pytest.raises(PerturbationError, match="a quadrant of 3 signs"):
-        Pushed(make(), Perturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))
+        PerturbationInjector(make(), Perturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))
 
 
 def test_soccers_ball_can_be_shoved_too():
     world = world_class("Soccer")(3, resolution=(16, 16), device="cpu")
     world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
     push = Perturbation(3.0, onset=0, duration=1, idle=1, target="object", quadrant=(0, 0))
-    pushed = Pushed(world, push, np.random.default_rng(1))
+    pushed = PerturbationInjector(world, push, np.random.default_rng(1))
     for _ in range(3):
         world.step(pushed(np.zeros((3, 2))))
     assert pushed.receipt.min() > 0.01

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
-
-from agents.recovery import RecoveryPolicy
-from agents.trigger import Trigger, calibrate
-from representations.density import KernelDensity
+from equiact.agents.recovery.config import RecoveryConfig
+from equiact.agents.recovery.conformal import Trigger, calibrate_trigger
+from equiact.agents.recovery.recovery_policy import RecoveryPolicy
+from equiact.envs.data.policy import Policy
+from equiact.envs.storage.artifacts import ArtifactError, write_artifact
+from equiact.representations.densities.kernel import KernelDensity
+from equiact.representations.learning.config import ConfigError
 
 STEP = 0.1
 TRIGGER = Trigger(threshold=-2.0, temperature=0.3, innovation=0.15)
@@ -31,7 +34,8 @@ def ahead(observation):
 
 
 def recovery(base=ahead, **options):
-    return RecoveryPolicy(base, lambda o: o, density(), options.pop("trigger", TRIGGER), step=STEP, **options)
+    trigger = options.pop("trigger", TRIGGER)
+    return RecoveryPolicy(base, lambda o: o, density(), trigger, RecoveryConfig(step=STEP, **options))
 
 
 def walk(policy, steps, push_at=None, push=(0.0, 0.0), start=(0.2, 0.0)):
@@ -90,7 +94,7 @@ def test_what_it_sees_at_the_start_again_is_the_scene_from_then_on():
 
     fitted = Scenes(2)
     fitted.fit(line())
-    policy = RecoveryPolicy(lambda o: ahead(o[:, :2]), lambda o: o[:, :2], fitted, TRIGGER, step=STEP)
+    policy = RecoveryPolicy(lambda o: ahead(o[:, :2]), lambda o: o[:, :2], fitted, TRIGGER, RecoveryConfig(STEP))
     position, state = np.array([[0.5, 0.0]], np.float32), None
     for step in range(30):
         scene = np.full((1, 1), 0.0 if step < 10 else 7.0, np.float32)
@@ -175,7 +179,7 @@ def test_calibration_bounds_false_alarms():
     alarms = []
     for _ in range(200):
         episodes = [generator.normal(size=10) for _ in range(60)]
-        trigger = calibrate(episodes[:59], false_alarms=0.1)
+        trigger = calibrate_trigger(episodes[:59], false_alarms=0.1)
         alarms.append(episodes[59].min() < trigger.threshold)
     assert np.mean(alarms) < 0.16
     values = torch.linspace(-10, 10, 100)
@@ -184,11 +188,102 @@ def test_calibration_bounds_false_alarms():
 
 def test_calibration_needs_enough_episodes():
     with pytest.raises(ValueError, match=r"5.0% false alarms need at least 19 held-out episodes, got 18"):
-        calibrate([np.zeros(3)] * 18)
+        calibrate_trigger([np.zeros(3)] * 18)
     with pytest.raises(ValueError, match="at least 59"):
-        calibrate([np.zeros(3)] * 58, [np.zeros(3)] * 58, [np.zeros(3)] * 58)
+        calibrate_trigger([np.zeros(3)] * 58, [np.zeros(3)] * 58, [np.zeros(3)] * 58)
 
 
 def test_an_encoder_of_another_dimension_is_refused():
     with pytest.raises(ValueError, match=r"latents \(B, 2\) were expected.*\(1, 3\)"):
         recovery().predict(np.zeros((1, 3), np.float32))
+
+
+def test_it_is_a_policy_and_checks_the_shape_of_actions():
+    assert isinstance(recovery(), Policy)
+    with pytest.raises(ValueError, match=r"actions \(1, dim \+ 1\) were expected of the base policy, got \(1, 1\)"):
+        recovery(lambda o: np.zeros((len(o), 1)), commands=1).predict(np.zeros((1, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"step": 0.0}, {"step": float("nan")}, {"commands": -1}, {"in_distribution_weight": 1.1}]
+)
+def test_a_hyperparameter_out_of_range_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        RecoveryConfig(**{"step": 0.1} | wrong)
+
+
+def test_going_back_ends_at_the_arrival_distance():
+    def recovering(distance):
+        _, blends = walk(recovery(arrival_distance=distance), 40, push_at=9, push=(0.0, 0.5))
+        return int((blends == 0).sum())
+
+    assert recovering(0.5) > recovering(3.0) > 0
+
+
+@pytest.mark.parametrize("false_alarms", [0, 1, 2, -0.1, float("nan")])
+def test_a_false_alarm_rate_out_of_range_is_refused(false_alarms):
+    with pytest.raises(ValueError, match="false_alarms must lie between 0 and 1"):
+        calibrate_trigger([np.zeros(3)] * 100, false_alarms=false_alarms)
+
+
+def test_calibration_refuses_what_is_not_finite():
+    clean = [np.zeros(3)] * 100
+    for bad in (np.array([0.0, np.nan]), np.array([np.inf]), np.array([])):
+        with pytest.raises(ValueError, match="finite log_densities of at least one step"):
+            calibrate_trigger([*clean[1:], bad])
+        with pytest.raises(ValueError, match="finite dwells of at least one step"):
+            calibrate_trigger(clean, (), [*clean[1:], bad])
+    with pytest.raises(ValueError, match="innovations of 100 episodes were expected"):
+        calibrate_trigger(clean, clean[:50])
+    with pytest.raises(ValueError, match="median_odds"):
+        calibrate_trigger(clean, median_odds=1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": float("nan")},
+        {"threshold": float("inf")},
+        {"temperature": float("nan")},
+        {"temperature": -1.0},
+        {"temperature": 0.0},
+        {"temperature": float("inf")},
+        {"innovation": float("nan")},
+        {"dwell": -1.0},
+    ],
+)
+def test_a_trigger_refuses_values_that_make_no_sense(wrong, tmp_path):
+    """Made, or loaded from a card whose hash is right."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Trigger(**{"threshold": -2.0, "temperature": 0.3} | wrong)
+    card = {"threshold": -2.0, "temperature": 0.3, "innovation": None, "dwell": None} | wrong
+    if all(value is None or np.isfinite(value) for value in card.values()):
+        write_artifact(tmp_path / "trigger", "trigger", card)
+        with pytest.raises(ArtifactError, match=next(iter(wrong))):
+            Trigger.load(tmp_path / "trigger")
+
+
+@pytest.mark.parametrize("trigger", [TRIGGER, Trigger(-np.inf, 1.0), Trigger(-1.5, 0.2, 0.1, 12)])
+def test_a_trigger_comes_back_as_it_was_saved(trigger, tmp_path):
+    trigger.save(tmp_path / "trigger")
+    assert Trigger.load(tmp_path / "trigger") == trigger
+
+
+def test_an_altered_trigger_is_refused(tmp_path):
+    TRIGGER.save(tmp_path / "trigger")
+    card = tmp_path / "trigger" / "card.json"
+    for old, new in (("0.3", "-0.3"), ("0.3", "NaN"), ('"dwell": null', '"dwell": 1'), ('"temperature"', '"temper"')):
+        TRIGGER.save(tmp_path / "trigger")
+        assert old in card.read_text()
+        card.write_text(card.read_text().replace(old, new))
+        with pytest.raises(ArtifactError):
+            Trigger.load(tmp_path / "trigger")
+    write_artifact(tmp_path / "other", "trigger", {"threshold": 0.0})
+    with pytest.raises(ArtifactError, match="wrong entry"):
+        Trigger.load(tmp_path / "other")
+
+
+def test_thresholds_are_the_documented_order_statistics():
+    rising = [np.array([float(i)]) for i in range(128)]  # ⌊0.05 / 3 · 129⌋ = 2
+    trigger = calibrate_trigger(rising, rising, rising, false_alarms=0.05)
+    assert (trigger.threshold, trigger.innovation, trigger.dwell) == (1.0, 126.0, 126.0)

@@ -1,4 +1,4 @@
-"""The report of a run: complete, self-contained, safe to open, and shown by a browser."""
+"""The report of a demo run: complete, self-contained, safe to open, and shown by a browser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from equiact.representations.metrics.position_metrics import AlignedPositions
+from equiact.scripts.reports.demo_report import write_report
+from equiact.scripts.reports.rollout_video import save_film
 
-from scripts.report import write_report
+
+def test_a_film_and_its_stills_are_written_as_a_whole(tmp_path: Path) -> None:
+    frames = [np.full((16, 16, 3), level, np.uint8) for level in (0, 100, 200)]
+    save_film(tmp_path / "film.mp4", frames, frames[1], fps=5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "film.png"]
+    assert len(imageio.mimread(tmp_path / "film.mp4")) == 3
+    np.testing.assert_array_equal(imageio.imread(tmp_path / "film.png"), frames[1])
+
 
 SUMMARY: dict[str, Any] = {
     "command": "equiact demo --world Soccer-v0 --seed 20260",
@@ -51,7 +61,7 @@ SHOWN = [
     "98.7 %",
 ]
 SHOWN += ["3 min 11 s", "2,311 transitions/s", "92.5 %", "88.0 % to 95.4 %", "3.5 %", "95.5 %", "811 frames/s"]
-RL_HEADINGS = ["Learning the task", "How well it solves the task", "The policy at work"]
+RL_HEADINGS = ["Learning curves", "Evaluation</h2>", "<h2>Rollout"]
 
 PROBE = """<script>
 const found = {errors: []};
@@ -94,8 +104,8 @@ def _encoder_evaluation(generator: np.random.Generator, count: int = 1000) -> di
     positions = {}
     for name, error in (("agent", 0.0044), ("object", 0.0105)):
         true = generator.uniform(-1, 1, (count, 2))
-        positions[f"{name}_true"] = true.tolist()
-        positions[f"{name}_estimated"] = (true + error * (generator.normal(size=(count, 2)) - 0.4 * true)).tolist()
+        positions[name] = true
+        positions[f"{name}_predicted"] = true + error * (generator.normal(size=(count, 2)) - 0.4 * true)
     trained = {"agent_rmse": 0.0062, "object_rmse": 0.0149, "agent_rmse_pct": 0.312, "object_rmse_pct": 0.743}
     trained |= {"isometry_error": 2.13e-4, "agent_probe_r2": 0.9999, "object_probe_r2": 0.9993}
     untrained = {"agent_rmse": 0.71, "object_rmse": 0.79, "agent_rmse_pct": 35.5, "object_rmse_pct": 39.5}
@@ -107,7 +117,7 @@ def _encoder_evaluation(generator: np.random.Generator, count: int = 1000) -> di
             "untrained": untrained | {"contact_precision": float("nan")},
             "chance": chance | {"contact_precision": 0.14},
         },
-        "positions": positions,
+        "positions": {name: values.tolist() for name, values in vars(AlignedPositions(**positions)).items()},
         "object_moves": {
             "still": [0.0, *generator.lognormal(np.log(0.004), 0.6, 1700)],
             "touched": list(generator.lognormal(np.log(0.16), 0.7, 300)),
@@ -138,7 +148,7 @@ def _evaluation() -> dict[str, Any]:
 
 
 def make_run(folder: Path, seed: int = 0) -> Path:
-    """A folder as a finished run leaves it, of made-up but realistic results."""
+    """Make a folder as a finished run leaves it, with made-up but realistic results."""
     generator = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     results = {"summary": SUMMARY, "training": _training(generator), "rl": _rl(generator), "evaluation": _evaluation()}
@@ -220,13 +230,13 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_and_the_old_report_kept(run_folder: Path) -> None:
     before = write_report(run_folder).read_bytes()
     (run_folder / "rl.json").write_text('{"encoder": ')
-    with pytest.raises(ValueError, match=r"rl\.json is not JSON"):
+    with pytest.raises(ValueError, match=r"expected a JSON file at .*rl\.json, got a damaged one"):
         write_report(run_folder)
     assert (run_folder / "report.html").read_bytes() == before
 
 
 def _open_in_browser(page: str, folder: Path, *options: str) -> dict[str, Any]:
-    """What a probe finds that is put into a copy of the page; the page's own policy, scripts apart, stays in force."""
+    """Return what a probe script finds in a copy of the page; its content policy, scripts apart, stays in force."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("no Chromium on this machine")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from envs.groups import group_from_name
-from envs.transitions import Transitions, TransitionsError, concatenate, equal, spans
+from equiact.envs.data.trajectories import n_step_transitions
+from equiact.envs.data.transitions import Transitions, TransitionsError, concatenate, equal
+from equiact.envs.data.transitions_checks import ContentLimits, content_problems
+from equiact.envs.lie_groups.registry import group_from_name
 
 SHAPE = (4, 5, 3)
 
@@ -19,7 +20,7 @@ def make(start=(0, 1, 3), end=(1, 2, 4), count=5, seed=0, **changes):
         "end": np.array(end),
         "displacement": generator.normal(size=(len(start), 2)).astype(np.float32),
         "group": "R2",
-        "truth": {"agent_pose": generator.normal(size=(count, 2)).astype(np.float32)},
+        "ground_truth": {"agent_pose": generator.normal(size=(count, 2)).astype(np.float32)},
         "touched": np.arange(len(start)) % 2 == 0,
     }
     return Transitions(**(arrays | changes))
@@ -27,13 +28,13 @@ def make(start=(0, 1, 3), end=(1, 2, 4), count=5, seed=0, **changes):
 
 def rows(transitions):
     """Everything that is said of each transition, whatever the order of its frames."""
-    truth = transitions.truth["agent_pose"]
+    ground_truth = transitions.ground_truth["agent_pose"]
     return (
         transitions.observations,
         transitions.next_observations,
         transitions.displacement,
-        truth[transitions.start],
-        truth[transitions.end],
+        ground_truth[transitions.start],
+        ground_truth[transitions.end],
         transitions.touched,
     )
 
@@ -53,12 +54,33 @@ def assert_rows_equal(got, expected):
         ({"start": np.array([0.0, 1.0, 3.0])}, "start must be integers, got float64"),
         ({"end": np.array([1, 2, 5])}, r"end must lie in \[0, 5\), got 1 to 5"),
         ({"start": np.array([-1, 1, 3])}, r"start must lie in \[0, 5\), got -1 to 3"),
-        ({"displacement": np.zeros(3, np.float32)}, r"displacement must be \(3, dim\), got \(3,\)"),
-        ({"displacement": np.zeros((2, 2), np.float32)}, r"displacement must be \(3, dim\), got \(2, 2\)"),
+        ({"displacement": np.zeros(3, np.float32)}, r"displacement must have shape \(3, dim\), got \(3,\)"),
+        ({"displacement": np.zeros((2, 2), np.float32)}, r"displacement must have shape \(3, dim\), got \(2, 2\)"),
         ({"displacement": np.full((3, 2), np.nan, np.float32)}, "displacement must be finite .* of R2"),
         ({"group": "SO2"}, r"displacement .* is no element of SO2: cos² \+ sin² must be 1"),
-        ({"truth": {"agent_pose": np.zeros((3, 2))}}, r"truth\['agent_pose'\] must have 5 rows, got 3"),
-        ({"touched": np.zeros(5, bool)}, r"touched must be \(3,\), got \(5,\)"),
+        (
+            {"ground_truth": {"agent_pose": np.zeros((3, 2))}},
+            r"ground_truth\['agent_pose'\] must have shape \(5, \.\.\.\), got \(3, 2\)",
+        ),
+        ({"touched": np.zeros(5, bool)}, r"touched must have shape \(3,\), got \(5,\)"),
+        ({"touched": np.zeros(3)}, "touched must be bool, got float64"),
+        ({"frames": [[1]]}, "frames must be a NumPy array, got list"),
+        ({"touched": [True] * 3}, "touched must be a NumPy array, got list"),
+        ({"displacement": [[0.0, 0.0]] * 3}, "displacement must be a NumPy array, got list"),
+        ({"displacement": np.zeros((3, 2), complex)}, "displacement must be real numbers, got complex128"),
+        ({"displacement": np.zeros((3, 2), object)}, "displacement must be real numbers, got object"),
+        ({"displacement": np.full((3, 2), "1")}, "displacement must be real numbers, got <U1"),
+        ({"displacement": np.full((3, 2), 1e300)}, "displacement must be finite .* of R2, got inf"),
+        ({"displacement": np.zeros((3, 0))}, r"displacement must have no axis of length zero, got shape \(3, 0\)"),
+        ({"action": np.zeros((3, 0))}, r"action must have no axis of length zero, got shape \(3, 0\)"),
+        ({"action": np.full((3, 1), 1e300)}, "action must be finite"),
+        ({"action": np.full((3, 1), np.nan)}, "action must be finite"),
+        ({"action": np.zeros((3, 1), object)}, "action must be real numbers, got object"),
+        ({"frames": np.zeros((5, 0, 5, 3), np.uint8)}, r"frames must have no axis of length zero, got shape \(5, 0"),
+        ({"ground_truth": {"x": np.zeros((5, 0))}}, r"ground_truth\['x'\] must have no axis of length zero"),
+        ({"ground_truth": {"x": np.zeros(5, object)}}, r"ground_truth\['x'\] must be real numbers or bool, got object"),
+        ({"ground_truth": {"x": np.array(1.0)}}, r"ground_truth\['x'\] must have shape \(5, \.\.\.\), got \(\)"),
+        ({"group": None}, "the name of a group must be text"),
     ],
 )
 def test_what_describes_no_transitions_is_refused(changes, message):
@@ -72,9 +94,34 @@ def test_arrays_are_read_only(name):
         getattr(make(), name)[0] = 0
 
 
+def test_the_arrays_of_the_caller_stay_writable():
+    move = make().displacement.copy()
+    assert np.shares_memory(make(displacement=move).displacement, move), "not copied"
+    move[0] = 0
+
+
+def test_arrays_get_the_documented_types():
+    one = make()
+    other = make(
+        start=one.start.astype(np.uint8),
+        end=one.end.astype(">i4"),
+        displacement=one.displacement.astype(float),
+        action=np.ones((3, 2), int),
+        ground_truth={"agent_pose": one.ground_truth["agent_pose"].astype(np.float16)},
+    )
+    types = [getattr(other, name).dtype for name in ("start", "end", "displacement", "action")]
+    assert types == [np.int64, np.int64, np.float32, np.float32]
+    assert other.ground_truth["agent_pose"].dtype == np.float16, "kept as it is"
+    assert replace(other, action=None).fingerprint == one.fingerprint == "fa245998"
+
+
+def test_the_representation_is_short():
+    assert repr(make()) == "Transitions(3, frames=(5, 4, 5, 3), group='R2')"
+
+
 def test_truth_is_read_only():
     with pytest.raises(ValueError, match="read-only"):
-        make().truth["agent_pose"][0] = 0
+        make().ground_truth["agent_pose"][0] = 0
 
 
 def test_observations_are_the_frames_at_start_and_end():
@@ -125,13 +172,13 @@ def test_selection_undoes_concatenation():
     [
         make(group="R3", displacement=np.zeros((3, 3), np.float32)),
         make(frames=np.zeros((5, 8, 8, 3), np.uint8)),
-        make(truth={}),
+        make(ground_truth={}),
         make(touched=None),
     ],
-    ids=["group", "frame shape", "truth", "touched"],
+    ids=["group", "frame shape", "ground_truth", "touched"],
 )
 def test_sets_of_different_kinds_are_not_concatenated(other):
-    with pytest.raises(TransitionsError, match="must have the same group, frame shape, truth and actions"):
+    with pytest.raises(TransitionsError, match="must have the same group, frame shape, ground truth and actions"):
         concatenate([make(), other])
 
 
@@ -159,8 +206,8 @@ def changed(array, position):
         {"end": np.array([1, 2, 3])},
         {"displacement": np.nextafter(make().displacement, np.float32(9))},
         {"group": "R1xR1"},
-        {"truth": {"agent_pose": changed(make().truth["agent_pose"], (4, 1))}},
-        {"truth": {"object_pose": make().truth["agent_pose"]}},
+        {"ground_truth": {"agent_pose": changed(make().ground_truth["agent_pose"], (4, 1))}},
+        {"ground_truth": {"object_pose": make().ground_truth["agent_pose"]}},
         {"touched": np.array([True, True, True])},
         {"touched": None},
     ],
@@ -175,14 +222,14 @@ def test_the_fingerprint_is_of_what_is_learned_from() -> None:
     one = make()
     assert one.fingerprint == make().fingerprint
     assert one.fingerprint != replace(one, displacement=one.displacement + 1).fingerprint
-    assert one.fingerprint == replace(one, touched=None, truth={}).fingerprint, "truths are not learned from"
+    assert one.fingerprint == replace(one, touched=None, ground_truth={}).fingerprint, "truths are not learned from"
 
 
 def test_spans_add_up_displacements():
     frames = np.zeros((7, 2, 2, 3), np.uint8)
     move = np.arange(10, dtype=np.float32).reshape(5, 2)
     start, end = np.array([0, 1, 2, 4, 5]), np.array([1, 2, 3, 5, 6])
-    got = spans(Transitions(frames, start, end, move, "R2"), 3)
+    got = n_step_transitions(Transitions(frames, start, end, move, "R2"), 3)
     expected = {(0, 2): move[0] + move[1], (1, 3): move[1] + move[2], (4, 6): move[3] + move[4]}
     expected |= {(0, 3): move[:3].sum(0)} | {(s, e): m for s, e, m in zip(start, end, move, strict=True)}
     assert len(got[0]) == len(expected), "none across the gap between frames 3 and 4"
@@ -193,7 +240,7 @@ def test_spans_add_up_displacements():
 def test_spans_where_paths_cross_go_on_along_both():
     start, end = np.array([0, 1, 2, 2]), np.array([2, 2, 3, 4])
     crossing = Transitions(np.zeros((5, 2, 2, 3), np.uint8), start, end, np.ones((4, 2), np.float32), "R2")
-    begins, ends, _ = spans(crossing, 2)
+    begins, ends, _ = n_step_transitions(crossing, 2)
     assert sorted(zip(begins[4:].tolist(), ends[4:].tolist(), strict=True)) == [(0, 3), (1, 4)]
 
 
@@ -203,7 +250,64 @@ def test_spans_compose_in_the_order_of_the_walk():
     turns = group.random(generator, 3).astype(np.float32)
     start = np.arange(3)
     walk = Transitions(np.zeros((4, 2, 2, 3), np.uint8), start, start + 1, turns, "SO3")
-    begins, ends, totals = spans(walk, 3)
+    begins, ends, totals = n_step_transitions(walk, 3)
     whole = totals[(begins == 0) & (ends == 3)][0]
     first, second, third = (turn.reshape(3, 3) for turn in turns)
     np.testing.assert_allclose(whole.reshape(3, 3), third @ second @ first, atol=1e-6)
+
+
+def test_views_are_copied() -> None:
+    """BGR to RGB and the like are views with negative strides, which torch refuses."""
+    one = make()
+    viewed = make(frames=one.frames[..., ::-1], displacement=one.displacement[::-1], start=one.start[::-1])
+    for name in ("frames", "displacement", "start"):
+        assert getattr(viewed, name).flags.c_contiguous
+    np.testing.assert_array_equal(viewed.frames, one.frames[..., ::-1])
+    truths = make(ground_truth={"agent_pose": one.ground_truth["agent_pose"][:, ::-1]}).ground_truth
+    assert truths["agent_pose"].flags.c_contiguous
+
+
+def many(count=64, side=16, **changes):
+    generator, start = np.random.default_rng(0), np.arange(count)
+    arrays = {
+        "frames": generator.integers(0, 256, (count + 1, side, side, 3), dtype=np.uint8),
+        "displacement": generator.normal(size=(count, 2)).astype(np.float32),
+    }
+    return Transitions(**(arrays | {"start": start, "end": start + 1, "group": "R2"} | changes))
+
+
+def outlier(count=64):
+    displacement = many(count).displacement.copy()
+    displacement[7] = 1e8
+    return displacement
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (many(side=1), "frames have 1x1 pixels, less than 8x8; raise the resolution"),
+        (many(displacement=np.zeros((64, 2), np.float32)), "all displacements are the identity: nothing moved"),
+        (many(displacement=outlier()), "the displacement of transition 7 is 1e+08 times as large as the median"),
+        (many(frames=np.full((65, 16, 16, 3), 7, np.uint8)), "all frames are alike"),
+        (
+            many(displacement=np.tile(np.array([1.0, 0.0], np.float32), (64, 1)), group="SO2"),
+            "all displacements are the identity",
+        ),
+    ],
+    ids=["1x1", "zero", "outlier", "constant", "turns by nothing"],
+)
+def test_useless_content_is_found(data, message):
+    (problem,) = content_problems(data)
+    assert message in problem
+
+
+def test_steps_that_were_blocked_are_no_measure_of_outliers():
+    displacement = many().displacement.copy()
+    displacement[1:40] = 1e-15
+    assert content_problems(many(displacement=displacement)) == []
+
+
+def test_bounds_of_content_are_configured():
+    assert content_problems(many()) == []
+    assert content_problems(many(side=4), ContentLimits(min_side=4)) == []
+    assert content_problems(many(displacement=outlier()), ContentLimits(max_outlier=1e9)) == []

@@ -1,19 +1,20 @@
-"""The contract that every world with a task keeps, and its Gymnasium environments; and what is special about Soccer."""
+"""Contract of every world with a task and of its Gymnasium environments, the registry, and details of single worlds."""
 
+import subprocess
+import sys
 import warnings
 from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from equiact.agents.policies.experts import expert
+from equiact.envs.lie_groups.group import GroupError
+from equiact.envs.worlds.registry import REGISTRY, register_world, task_world_class, world_class, world_names
+from equiact.envs.worlds.soccer import GOAL, GOAL_HALF_WIDTH, GOAL_LINE
+from equiact.envs.worlds.task_world import TaskWorld
 from gymnasium.utils.env_checker import check_env as check_with_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_with_sb3
-
-from agents.experts import expert
-from envs import WORLDS, task_class, world_class
-from envs.groups import GroupError
-from envs.soccer import GOAL, GOAL_HALF_WIDTH, GOAL_LINE
-from envs.task import TaskWorld
 
 SMALL = {"resolution": (16, 16), "device": "cpu"}
 CLEAR = {"Pick": 0.15, "Push": 0.15, "Soccer": 0.3}
@@ -22,16 +23,16 @@ PARTS = {"Pick": (slice(0, 2), slice(5, 7)), "Push": (slice(0, 2), slice(5, 7)),
 """Where the planar positions of agent and object are in the state."""
 
 all_worlds = pytest.mark.parametrize(
-    "name", sorted(name for name in WORLDS if issubclass(world_class(name), TaskWorld))
+    "name", [name for name, world_cls in REGISTRY.items() if issubclass(world_cls, TaskWorld)]
 )
 
 
 def make_env(name, **options):
-    return gym.make(f"envs:equiact/{name}-v0", **SMALL | options)
+    return gym.make(f"equiact/{name}-v0", **SMALL | options)
 
 
 def make_vec(name, num_envs, **options):
-    return gym.make_vec(f"envs:equiact/{name}-v0", num_envs=num_envs, **SMALL | options)
+    return gym.make_vec(f"equiact/{name}-v0", num_envs=num_envs, **SMALL | options)
 
 
 def make_world(name, num_worlds, **options):
@@ -41,7 +42,7 @@ def make_world(name, num_worlds, **options):
 
 
 def act(world, displacement):
-    """The action that makes these displacements, and opens what can be opened."""
+    """Return the action that performs displacements, with the gripper open."""
     return np.concatenate([displacement, np.ones((*displacement.shape[:-1], world.commands))], -1)
 
 
@@ -119,7 +120,7 @@ def test_info_keeps_its_contract(name):
 
 
 @all_worlds
-def test_what_happened_is_not_overwritten_later(name):
+def test_frames_and_infos_are_not_overwritten_by_later_steps(name):
     env = make_env(name)
     frame, info = env.reset(seed=0)
     kept = frame.copy(), {key: np.copy(value) for key, value in info.items()}
@@ -192,7 +193,7 @@ def test_an_episode_is_truncated_at_its_last_step(name):
 
 @all_worlds
 def test_worlds_in_a_batch_do_not_end_together(name):
-    """A world that begins anew must not shorten or lengthen the episodes of the others."""
+    """A reset of one world must not change the length of the episodes of others."""
     world = make_world(name, 2, max_episode_steps=3)
     still = act(world, np.zeros((2, world.group.dim)))
     world.step(still)
@@ -265,7 +266,7 @@ def pushed(name):
 
 @all_worlds
 def test_everything_comes_to_rest(name):
-    """The agent within a step; what it has thrown over a little later."""
+    """The agent within a step, an object that falls a few steps later."""
     world, still = pushed(name)
     agent = world.agent_pose()
     world.step(still)
@@ -323,7 +324,7 @@ def test_actions_that_are_no_displacements_are_refused(name):
 
 @all_worlds
 def test_frames_show_agent_and_object(name):
-    """Else there is nothing to learn from them."""
+    """Moving either changes the frame."""
     world = make_world(name, 1, resolution=(64, 64))
     frames = [world.render()[0]]
     across = world.arena_side / 4
@@ -349,10 +350,132 @@ def test_rendering_gives_the_observation(name):
 
 
 def test_unknown_worlds_are_refused():
-    with pytest.raises(ValueError, match=r"there is no world 'Chess'; choose from .*'Pick', 'Push', .*'Soccer'"):
+    with pytest.raises(ValueError, match=r"unknown world 'Chess'; choose from .*Pick, Push, .*Soccer"):
         world_class("Chess")
+    with pytest.raises(ValueError, match=r"unknown world 'Socer'; did you mean 'Soccer'\?"):
+        world_class("Socer")
+    with pytest.raises(ValueError, match=r"no world 'no_such:World': .*write 'module:Name'"):
+        world_class("no_such:World")
+    with pytest.raises(ValueError, match=r"'pathlib:Path' is not a subclass of .*World"):
+        world_class("pathlib:Path")
     with pytest.raises(ValueError, match=r"Arrows is a world without an object and a task; choose from Pick"):
-        task_class("Arrows")
+        task_world_class("Arrows")
+
+
+def test_worlds_are_registered_by_name_and_with_gymnasium():
+    assert {"Apartments", "Pick", "Push", "Soccer", "Sprites"} <= set(world_names())
+    for name in world_names():
+        assert f"equiact/{name}-v0" in gym.registry
+        assert REGISTRY.name_of(world_class(name)) == name
+    env = gym.make("equiact:equiact/Soccer-v0", **SMALL)
+    assert isinstance(env.unwrapped.world, world_class("Soccer"))
+    env.close()
+
+
+def test_a_world_of_ones_own_is_one_decorated_class():
+    @register_world("Futsal")
+    class Futsal(world_class("Soccer")):
+        max_displacement = 0.1
+
+    env = make_env("Futsal")
+    assert env.action_space.high.tolist() == pytest.approx([0.1, 0.1])
+    with pytest.raises(ValueError, match="the world 'Futsal' is already registered as"):
+        register_world("Futsal")(type("Other", (Futsal,), {}))
+    assert world_class(f"{Futsal.__module__}:{TaskWorld.__name__}") is TaskWorld, "by path, of this module"
+
+
+def test_what_is_no_world_leaves_nothing_registered():
+    names, known = world_names(), set(gym.registry)
+    for name in ("bad name!", "", "a:b", "a/b", None, 3):
+        with pytest.raises(ValueError, match=f"the name of a world consists of letters.*got {name!r}"):
+            register_world(name)(world_class("Soccer"))
+    for entry in (int, world_class("Soccer")(1, **SMALL), None):
+        with pytest.raises(ValueError, match=r"'Other' is not a subclass of .*World, but "):
+            register_world("Other")(entry)
+    assert (world_names(), set(gym.registry)) == (names, known)
+
+
+@pytest.mark.parametrize("steps", [3, 100])
+def test_gymnasium_sets_the_length_of_episodes(steps):
+    def play(env):
+        env.reset(seed=0)
+        action = np.zeros(env.action_space.shape, np.float32)
+        return [bool(np.all(env.step(action)[3])) for _ in range(steps)]
+
+    short = [make_env("Soccer", max_episode_steps=steps), make_vec("Soccer", 2, max_episode_steps=steps)]
+    short.append(make_vec("Soccer", 2, max_episode_steps=steps, vectorization_mode="sync"))
+    for env in short:
+        assert play(env) == [False] * (steps - 1) + [True]
+    assert make_env("Soccer").spec.max_episode_steps == make_vec("Soccer", 2).world.max_episode_steps == 40
+    assert gym.spec("equiact/Push-v0").max_episode_steps == 120
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, float("nan"), "5", True])
+def test_impossible_lengths_of_episodes_are_refused(steps):
+    with pytest.raises(ValueError, match=f"max_episode_steps must be an integer of at least 1, got {steps!r}"):
+        make_vec("Soccer", 2, max_episode_steps=steps)
+
+
+def test_numbers_of_worlds_are_integers_of_any_type():
+    assert make_vec("Arrows", np.int64(2)).action_space.sample().shape == (2, 2)
+    for count in (1.5, True, 0, None, "2"):
+        with pytest.raises(ValueError, match=f"num_worlds must be an integer of at least 1, got {count!r}"):
+            make_vec("Soccer", count)
+
+
+def test_a_batch_must_be_reset_before_a_step():
+    with pytest.raises(gym.error.ResetNeeded, match="call reset before step"):
+        make_vec("Soccer", 2).step(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("action", [None, "left", 1j], ids=str)
+def test_actions_are_real_numbers(action):
+    with pytest.raises(GroupError, match="action must be real numbers, got"):
+        make_world("Soccer", 1).step(np.full((1, 2), action))
+
+
+@all_worlds
+def test_seeds_are_integers_of_any_type(name):
+    env, worlds = make_env(name), make_vec(name, 2)
+    first, again = env.reset(seed=np.int64(4)), env.reset(seed=4)
+    np.testing.assert_array_equal(first[0], again[0])
+    assert_same_info(first[1], again[1])
+    batches = [worlds.reset(seed=seed)[0] for seed in (np.int64(4), 4, [4, 5], np.array([4, 5]))]
+    for frames in batches:
+        np.testing.assert_array_equal(frames, batches[0])
+    with pytest.raises(ValueError, match="one seed for each of 2 worlds was expected, got 3"):
+        worlds.reset(seed=[1, 2, 3])
+
+
+def test_a_closed_environment_says_so():
+    env, worlds = make_env("Soccer"), make_vec("Soccer", 2)
+    for each in (env, worlds):
+        each.reset(seed=0)
+        each.close()
+        with pytest.raises(RuntimeError, match="this simulator is closed; make a new environment"):
+            each.step(each.action_space.sample())
+
+
+@pytest.mark.parametrize("resolution", [(0, 0), (-1, 4), (10**7, 10**7)])
+def test_impossible_resolutions_are_refused(resolution):
+    with pytest.raises(ValueError, match="resolution"):
+        gym.make("equiact/Soccer-v0", resolution=resolution, device="cpu")
+
+
+WITHOUT_MUJOCO = """
+import sys
+for name in ("mujoco", "mujoco_warp", "warp"): sys.modules[name] = None
+import gymnasium, equiact
+from equiact.envs import world_names
+assert "Soccer" in world_names()
+try: gymnasium.make("equiact/Soccer-v0")
+except ImportError as error: print(type(error).__name__, error)
+"""
+
+
+def test_without_mujoco_worlds_are_listed_and_say_what_to_install():
+    run = subprocess.run([sys.executable, "-c", WITHOUT_MUJOCO], capture_output=True, text=True, check=True, cwd="/")
+    assert "MissingSimulatorError" in run.stdout and "pip install 'equiact[sim]'" in run.stdout
 
 
 def shoot(agent, ball):
@@ -456,8 +579,8 @@ def test_a_grasp_holds_by_friction_and_lets_go():
 
 
 @all_worlds
-def test_what_was_saved_is_returned_to(name):
-    """Episode clocks too: what follows is the same to the last bit."""
+def test_restore_continues_from_a_snapshot(name):
+    """Bit for bit, with the number of elapsed steps."""
     world = make_world(name, 4, max_episode_steps=6)
     generator = np.random.default_rng(0)
     actions = generator.uniform(world.action_space.low, world.action_space.high, (6, 4, *world.action_space.shape))
@@ -475,7 +598,7 @@ def test_what_was_saved_is_returned_to(name):
 
 
 @all_worlds
-def test_where_nobody_acts_time_stands_still(name):
+def test_worlds_that_do_not_act_do_not_change(name):
     world = world_class(name)(3, device="cpu", max_episode_steps=2)
     world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
     before = world.simulator.save()

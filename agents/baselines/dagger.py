@@ -1,83 +1,112 @@
-"""DAgger: a learner that is shown what to do where it itself gets to.
-
-Ross, Gordon, Bagnell, *A reduction of imitation learning and structured prediction to no-regret online learning*,
-AISTATS 2011. The labels are counted: at an equal number of them it compares with behaviour cloning.
-"""
+"""DAgger: the expert labels the states that the learner itself reaches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from agents.cloning import ClonedPolicy, Cloning
-from agents.demonstrations import demonstrate
-from envs.simulator import Float
-from envs.task import TaskWorld
-from envs.transitions import Transitions, concatenate
-from representations.training import Metrics, fit
+from ...envs.data.transitions import Transitions, concatenate
+from ...envs.worlds.task_world import TaskWorld
+from ...representations.learning.config import check_range, scale_steps
+from ...representations.learning.training import TrainingCallback, TrainingStatus, train_learner
+from ..policies.behavior_cloning import BCLearner, BCPolicy
+from ..policies.demonstrations import demonstrate
+
+
+@dataclass(frozen=True)
+class DaggerConfig:
+    """Set the hyper-parameters of `dagger`.
+
+    Attributes:
+        rounds: number of rounds in which the expert labels the learner's states.
+        demonstration_share: share of the labels that are demonstrations of the expert, before the first round.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    rounds: int = 3
+    demonstration_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "rounds", at_least=1)
+        check_range(self, "demonstration_share", above=0, at_most=1)
 
 
 def dagger(
-    policy: ClonedPolicy,
+    policy: BCPolicy,
     world: TaskWorld,
     labels: int,
     *,
     seed: int,
-    rounds: int = 3,
-    scale: float = 1.0,
+    config: DaggerConfig | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[ClonedPolicy, Transitions]:
-    """Clone half as many of an expert's labels as are allowed, then label what the learner does, a share a round.
+) -> tuple[BCPolicy, Transitions]:
+    """Train a policy by behaviour cloning on demonstrations, and then on the learner's states with the expert's labels.
+
+    The number of labels is fixed in advance, so that the result compares with behaviour cloning on as many labels. Each
+    round has ``1 / (rounds + 1)`` of the updates of ``policy.config``.
+
+    Source: Ross, Gordon and Bagnell, *A reduction of imitation learning and structured prediction to no-regret online
+    learning*, AISTATS 2011.
 
     Args:
-        policy: what to train.
-        world: a batch of worlds that an expert knows.
-        labels: how many actions the expert may give in all.
-        seed: of everything random.
-        rounds: of labelling.
-        scale: factor on the updates of all rounds together, as of `agents.cloning.Cloning`.
-        checkpoint: file beside which every round has one, to go on from where it was stopped; remove them at the end.
-        progress: called with the number of updates done and of all.
+        policy: policy to train.
+        world: batch of worlds for which there is an expert.
+        labels: number of actions that the expert gives in total.
+        seed: seed of initial states and batches.
+        config: hyper-parameters.
+        checkpoint: path; round ``i`` writes and resumes from ``<name>-<i>`` beside it. Delete these files at the end.
+        progress: called with the number of updates done and in total.
 
     Returns:
-        The policy and all labelled transitions; their number is ``labels``.
+        The policy, and all labelled transitions, as many as ``labels``.
     """
-    data = _first(labels // 2, lambda batch: demonstrate(world, world.num_worlds, seed + batch))
-    shown = len(data)
+    rounds, share = (config := config or DaggerConfig()).rounds, config.demonstration_share
+    data = _record(max(1, int(share * labels)), lambda batch: demonstrate(world, world.num_worlds, seed + batch))
+    by_expert = len(data)
+    training = scale_steps(policy.config, 1 / (rounds + 1))
     for round_ in range(rounds + 1):
-        torch.manual_seed(seed)
-        learner = Cloning(policy, data, scale / (rounds + 1), shown=np.arange(len(data)) < shown)
-        stages = learner.stages()
-
-        def on_update(stage: str, done: int, total: int, metrics: Metrics, round_: int = round_) -> None:
-            progress(round_ * total + done, (rounds + 1) * total)
-
-        kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}-{round_}")
-        fit(learner, stages, seed=seed + round_, data=data.fingerprint, checkpoint=kept, progress=on_update)
+        train_learner(
+            BCLearner(policy, data, np.arange(len(data)) < by_expert, training),
+            seed=seed + round_,
+            data_fingerprint=data.fingerprint,
+            checkpoint=checkpoint and checkpoint.with_name(f"{checkpoint.name}-{round_}"),
+            callbacks=[_RoundProgress(progress, round_, rounds + 1)],
+        )
         if round_ < rounds:
-            share = (labels - len(data)) // (rounds - round_)
-            data = concatenate([data, _labelled(policy, world, share, seed + 1000 * (round_ + 1))])
+            count = (labels - len(data)) // (rounds - round_)
+            data = concatenate([data, _label_learner(policy, world, count, seed + 1000 * (round_ + 1))])
     return policy, data
 
 
-def _labelled(policy: ClonedPolicy, world: TaskWorld, count: int, seed: int) -> Transitions:
-    """What the learner does, with the expert's labels."""
+@dataclass
+class _RoundProgress(TrainingCallback):
+    """Reports the updates of one round as updates of all rounds."""
 
-    def act(frames: NDArray[np.uint8], label: Float) -> Float:
-        return policy.predict(frames)[0]
+    progress: Callable[[int, int], None] = field(repr=False)
+    round_: int
+    rounds: int
 
-    return _first(
-        count, lambda batch: demonstrate(world, world.num_worlds, seed + batch, act=act, only_successes=False)
-    )
+    def on_update(self, status: TrainingStatus) -> None:
+        self.progress(self.round_ * status.total + status.done, self.rounds * status.total)
 
 
-def _first(count: int, record: Callable[[int], Transitions]) -> Transitions:
-    """So many transitions of recorded batches: whole episodes, but for the last."""
+def _label_learner(policy: BCPolicy, world: TaskWorld, count: int, seed: int) -> Transitions:
+    """Return transitions of the learner with the expert's labels."""
+
+    def record(batch: int) -> Transitions:
+        return demonstrate(world, world.num_worlds, seed + batch, learner=policy, only_successes=False)
+
+    return _record(count, record)
+
+
+def _record(count: int, record: Callable[[int], Transitions]) -> Transitions:
+    """Return so many transitions of recorded batches; all episodes but the last are complete."""
     parts = [record(0)]
     while sum(map(len, parts)) < count:
         parts.append(record(len(parts)))

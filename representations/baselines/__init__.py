@@ -1,0 +1,1 @@
+"""Encoders from the literature that ours are compared with."""

@@ -1,117 +1,153 @@
-"""An equivariant neural renderer: the latent is a volume of features, which the group turns or shifts in space.
+"""The equivariant neural renderer baseline: the latent is a volume of features that the group moves in space.
 
 Dupont, Bautista, Colburn, Sankar, Guestrin, Susskind, Shan, *Equivariant neural rendering*, ICML 2020
-(arXiv:2006.07630). It learns to draw ``y = g·x`` from the volume of ``x`` that ``g`` has moved.
-
-Deviations: the trunk is that of the encoders it is compared with, the volume has few cells, and what draws is a small
-network; all are larger in the paper. Elements that act one after another are multiplied, and the volume is resampled
-once, when it is looked at: resampled at every step, so small a volume is blurred away after ten.
+(arXiv:2006.07630). The encoder ``φ``, which returns a volume, and a decoder ``D`` minimise ``E‖D(g·φ(x)) − y‖²`` with
+``y = g·x``.
 
 Groups: rotations of space; rotations of the plane, about the third axis; translations of up to three coordinates, in
-units of half the volume's side. There is no volume on which others act.
+units of half the side of the volume (`Group.euclidean_action`).
+
+Deviations: the backbone is that of the encoders it is compared with, the volume has few cells, and the decoder is
+small; all are larger in the paper. Elements that act one after another are multiplied, and the volume is resampled
+once, when it is decoded or compared: resampled at each step, so small a volume would be blurred after ten steps.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from envs.groups import Group, PlaneRotations, SpaceRotations, Translations, group_from_name
-from envs.transitions import Transitions
-from representations.acted import ActedEncoder, Latents, NextViewLearner, pairwise_squared
-from representations.networks import decoder, make_backbone
+from ...envs.data.transitions import Transitions
+from ...envs.lie_groups.group import GroupError
+from ...envs.lie_groups.registry import group_from_name
+from ..encoders.backbones import make_backbone
+from ..encoders.decoders import decoder
+from ..encoders.encoder import Encoder
+from ..encoders.equivariant_encoder import Latents, pairwise_squared
+from ..encoders.registry import register_encoder
+from ..learning.config import OptimConfig, check_range
+from ..learning.learner import Loss
+from ..learning.pair_sampling import PairLearner, PairSamplingConfig
 
-SIDE, CHANNELS = 6, 8
-"""Cells along a side of the volume, and features of a cell."""
-CELLS = CHANNELS * SIDE**3
-"""Coordinates of a volume."""
+
+@dataclass(frozen=True)
+class NeuralRendererConfig:
+    """Set the hyper-parameters of a `NeuralRenderer`.
+
+    Attributes:
+        backbone: name of the image network.
+        side: cells along a side of the volume.
+        channels: features of a cell.
+        optim: how the loss is minimised; ``batch_size`` counts images.
+        pairs: how pairs of images are drawn.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    backbone: str = "resnet18"
+    side: int = 6
+    channels: int = 8
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=6000))
+    pairs: PairSamplingConfig = field(default_factory=PairSamplingConfig)
+
+    def __post_init__(self) -> None:
+        check_range(self, "side", at_least=2, at_most=64)
+        check_range(self, "channels", at_least=1, at_most=256)
 
 
-class NeuralRenderer(ActedEncoder):
-    """A volume of features.
+class NeuralRendererLearner(PairLearner["NeuralRenderer"]):
+    """Train a `NeuralRenderer`: each image is decoded from the moved volume of another image of its trajectory.
+
+    ``minimise E ‖D(g·φ(x)) − y‖²`` with ``y = g·x``.
+
+    Args:
+        network: the encoder.
+        transitions: frames and displacements; the ground truth is not read.
+
+    Raises:
+        ValueError: the group or the frames of the transitions are not those of the encoder.
+    """
+
+    def __init__(self, network: NeuralRenderer, transitions: Transitions) -> None:
+        super().__init__(network, transitions)
+        self.decoder = decoder(network.latent_dim, network.shape).to(next(network.parameters()).device)
+
+    @property
+    def batch_size(self) -> int:
+        """Pairs in one update: each image and the next."""
+        return self.sampler.num_images
+
+    def loss(self, generator: torch.Generator) -> Loss:
+        """Return ``E‖D(g·φ(x)) − y‖²``, summed over the pixels."""
+        views = self.sampler.draw(generator)
+        displacement, images = self.sampler.pair_with_next(views)
+        predicted = self.network.resample(self.network.act(displacement, self.network.latents(views.images)))
+        error = (self.decoder(predicted.flatten(1)) - images).pow(2).sum((1, 2, 3)).mean()
+        return error, {"rendering": error.detach()}
+
+
+@register_encoder("neural-renderer")
+class NeuralRenderer(Encoder):
+    """A volume of features that the group moves in space.
+
+    Latents: ``volume`` ``(B, channels, side, side, side)`` of the image and, after elements have acted, ``moved``
+    ``(B, group.dim)``, their product. Source: arXiv:2006.07630.
 
     Args:
         shape: height, width and channels of the images.
         group: ``"SO3"``, ``"SO2"``, or ``"R1"`` to ``"R3"``.
-        backbone: as of the encoders that it is compared with.
-
-    Latents: ``volume`` ``(B, channels, side, side, side)`` as it was seen, and once elements have acted their product,
-    ``moved`` ``(B, group.dim)``.
+        config: hyper-parameters.
 
     Raises:
-        ValueError: the group acts on no volume.
+        GroupError: the group does not act on space.
     """
 
-    def __init__(self, shape: tuple[int, int, int], group: str, backbone: str = "resnet18") -> None:
-        super().__init__(shape, group)
-        self.backbone = backbone
+    config_class = NeuralRendererConfig
+    learner_class = NeuralRendererLearner
+    config: NeuralRendererConfig
+
+    def __init__(
+        self, shape: tuple[int, int, int], group: str, config: NeuralRendererConfig = NeuralRendererConfig()
+    ) -> None:
+        super().__init__(shape, group, config)
         self.acting = group_from_name(group)
-        affine(self.acting, torch.as_tensor(self.acting.identity())[None])
-        self.trunk = make_backbone(backbone, self.shape)
-        self.head = nn.Linear(self.trunk.features, CHANNELS * SIDE**3)
+        try:
+            self.acting.euclidean_action(self.acting.identity()[None])
+        except GroupError as error:
+            raise GroupError(f"a neural renderer needs a group that moves volumes in space: {error}") from error
+        self.trunk = make_backbone(config.backbone, self.shape)
+        self.head = nn.Linear(self.trunk.features, self.latent_dim)
 
     @property
     def latent_dim(self) -> int:
-        return CELLS
+        """Number of coordinates of a volume."""
+        return self.config.channels * self.config.side**3
 
     def latents(self, images: Tensor) -> Latents:
-        return {"volume": self.head(self.trunk(images)).unflatten(1, (CHANNELS, SIDE, SIDE, SIDE))}
+        """Return ``volume`` ``(B, channels, side, side, side)``."""
+        side = self.config.side
+        return {"volume": self.head(self.trunk(images)).unflatten(1, (self.config.channels, side, side, side))}
 
     def act(self, displacement: Tensor, latents: Latents) -> Latents:
+        """Return the same volume, with the elements multiplied to ``moved``."""
         before = latents.get("moved")
         moved = displacement if before is None else self.acting.compose(displacement, before)
         return {**latents, "moved": moved}
 
-    def placed(self, latents: Latents) -> Tensor:
-        """Volumes ``(B, channels, side, side, side)`` where the elements that have acted have brought them."""
+    def resample(self, latents: Latents) -> Tensor:
+        """Return the volumes ``(B, channels, side, side, side)``, moved by ``moved``, with linear interpolation."""
         volume = latents["volume"]
         if "moved" not in latents:
             return volume
-        # Sampling asks where a cell comes from: the inverse element.
-        where = affine(self.acting, self.acting.inverse(latents["moved"]))
+        # Sampling reads each cell from where it came from: the inverse element.
+        where = self.acting.euclidean_action(self.acting.inverse(latents["moved"]))
         grid = functional.affine_grid(where.to(volume), list(volume.shape), align_corners=False)
         return functional.grid_sample(volume, grid, align_corners=False)
 
-    def gap(self, a: Latents, b: Latents) -> Tensor:
-        return pairwise_squared(self.placed(a), self.placed(b))
-
-
-def affine(group: Group, g: Tensor) -> Tensor:
-    """Matrices ``(B, 3, 4)`` by which elements move points of space.
-
-    Raises:
-        ValueError: they move none.
-    """
-    turn, shift = torch.eye(3).to(g).repeat(len(g), 1, 1), torch.zeros(len(g), 3).to(g)
-    if isinstance(group, SpaceRotations):
-        turn = g.reshape(len(g), 3, 3)
-    elif isinstance(group, PlaneRotations):
-        turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1] = g[:, 0], -g[:, 1], g[:, 1], g[:, 0]
-    elif isinstance(group, Translations) and group.dim <= 3:
-        shift[:, : group.dim] = g
-    else:
-        raise ValueError(f"{group.name} acts on no volume; an equivariant neural renderer needs SO2, SO3, R1, R2 or R3")
-    return torch.cat([turn, shift[..., None]], 2)
-
-
-class NeuralRendererLearner(NextViewLearner[NeuralRenderer]):
-    """Trains a `NeuralRenderer`: images are drawn from the volumes of others, moved.
-
-    Args:
-        encoder: what to train.
-        transitions: frames and displacements; their truths are not read.
-        scale: factor on the number of updates.
-    """
-
-    def __init__(self, encoder: NeuralRenderer, transitions: Transitions, scale: float = 1.0) -> None:
-        super().__init__(encoder, transitions, scale)
-        self.decoder = decoder(CELLS, encoder.shape).to(next(encoder.parameters()).device)
-
-    def loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of images drawn from the volumes of others that were moved, summed over the pixels."""
-        drawn = self.draw(generator)
-        displacement, images = self.onwards(drawn)
-        foretold = self.encoder.placed(self.encoder.act(displacement, self.encoder.latents(drawn.images)))
-        error = (self.decoder(foretold.flatten(1)) - images).pow(2).sum((1, 2, 3)).mean()
-        return error, {"rendering": error.detach()}
+    def latent_distance(self, a: Latents, b: Latents) -> Tensor:
+        """Return the squared distances of the moved volumes, ``(A, B)``."""
+        return pairwise_squared(self.resample(a), self.resample(b))

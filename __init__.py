@@ -1,0 +1,161 @@
+"""Learn equivariant representations from images and actions, and use them in policies.
+
+``import equiact`` registers the worlds with Gymnasium, such as ``gymnasium.make("equiact/Soccer-v0")``. It loads
+neither torch nor a simulator: a public name is imported when it is first used.
+
+Example:
+    >>> import equiact
+    >>> "AgentObjectEncoder" in dir(equiact)
+    True
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from . import envs as envs
+
+if TYPE_CHECKING:
+    from .agents.downstream.mapping import PlaceMap as PlaceMap
+    from .agents.downstream.planning import plan_action as plan_action
+    from .agents.evaluation.rollouts import evaluate_policy as evaluate_policy
+    from .agents.policies.behavior_cloning import BCPolicy as BCPolicy
+    from .agents.policies.encode_observation import EncodeObservation as EncodeObservation
+    from .agents.policies.sb3_features import EncoderFeatures as EncoderFeatures
+    from .agents.recovery.config import RecoveryConfig as RecoveryConfig
+    from .agents.recovery.conformal import Trigger as Trigger
+    from .agents.recovery.conformal import calibrate_trigger as calibrate_trigger
+    from .agents.recovery.recovery_policy import RecoveryPolicy as RecoveryPolicy
+    from .envs.data.collect import collect as collect
+    from .envs.data.minari_dataset import load_transitions as load_transitions
+    from .envs.data.minari_dataset import save_transitions as save_transitions
+    from .envs.data.policy import Policy as Policy
+    from .envs.data.policy import as_policy as as_policy
+    from .envs.data.transitions import Transitions as Transitions
+    from .envs.lie_groups.group import Group as Group
+    from .envs.lie_groups.registry import group_from_name as group_from_name
+    from .envs.lie_groups.registry import register_group as register_group
+    from .envs.worlds.registry import register_world as register_world
+    from .envs.worlds.registry import world_class as world_class
+    from .envs.wrappers.perturbation import Perturbation as Perturbation
+    from .representations.densities.registry import register_density as register_density
+    from .representations.encoders.agent_object import AgentObjectConfig as AgentObjectConfig
+    from .representations.encoders.agent_object import AgentObjectEncoder as AgentObjectEncoder
+    from .representations.encoders.class_pose import ClassPoseConfig as ClassPoseConfig
+    from .representations.encoders.class_pose import ClassPoseEncoder as ClassPoseEncoder
+    from .representations.encoders.encoder import Encoder as Encoder
+    from .representations.encoders.encoder import load_encoder as load_encoder
+    from .representations.encoders.harmonic_encoder import HarmonicConfig as HarmonicConfig
+    from .representations.encoders.harmonic_encoder import HarmonicEncoder as HarmonicEncoder
+    from .representations.encoders.pose_set_encoder import PoseSetConfig as PoseSetConfig
+    from .representations.encoders.pose_set_encoder import PoseSetEncoder as PoseSetEncoder
+    from .representations.encoders.registry import load_config as load_config
+    from .representations.encoders.registry import register_encoder as register_encoder
+    from .representations.encoders.registry import register_learner as register_learner
+    from .representations.encoders.translation_encoder import TranslationConfig as TranslationConfig
+    from .representations.encoders.translation_encoder import TranslationEncoder as TranslationEncoder
+    from .representations.learning.config import ConfigError as ConfigError
+    from .representations.learning.config import OptimConfig as OptimConfig
+    from .representations.learning.config import scale_steps as scale_steps
+    from .representations.learning.training import train_encoder as train_encoder
+    from .representations.learning.training import train_learner as train_learner
+    from .representations.metrics.registry import register_metric as register_metric
+
+__version__ = "0.2.0"
+
+_EXPORTS = {
+    "AgentObjectConfig": "representations.encoders.agent_object",
+    "AgentObjectEncoder": "representations.encoders.agent_object",
+    "BCPolicy": "agents.policies.behavior_cloning",
+    "ClassPoseConfig": "representations.encoders.class_pose",
+    "ClassPoseEncoder": "representations.encoders.class_pose",
+    "ConfigError": "representations.learning.config",
+    "EncodeObservation": "agents.policies.encode_observation",
+    "Encoder": "representations.encoders.encoder",
+    "EncoderFeatures": "agents.policies.sb3_features",
+    "Group": "envs.lie_groups.group",
+    "HarmonicConfig": "representations.encoders.harmonic_encoder",
+    "HarmonicEncoder": "representations.encoders.harmonic_encoder",
+    "OptimConfig": "representations.learning.config",
+    "Perturbation": "envs.wrappers.perturbation",
+    "PlaceMap": "agents.downstream.mapping",
+    "Policy": "envs.data.policy",
+    "PoseSetConfig": "representations.encoders.pose_set_encoder",
+    "PoseSetEncoder": "representations.encoders.pose_set_encoder",
+    "RecoveryConfig": "agents.recovery.config",
+    "RecoveryPolicy": "agents.recovery.recovery_policy",
+    "Transitions": "envs.data.transitions",
+    "TranslationConfig": "representations.encoders.translation_encoder",
+    "TranslationEncoder": "representations.encoders.translation_encoder",
+    "Trigger": "agents.recovery.conformal",
+    "as_policy": "envs.data.policy",
+    "calibrate_trigger": "agents.recovery.conformal",
+    "collect": "envs.data.collect",
+    "evaluate_policy": "agents.evaluation.rollouts",
+    "group_from_name": "envs.lie_groups.registry",
+    "load_config": "representations.encoders.registry",
+    "load_encoder": "representations.encoders.encoder",
+    "load_transitions": "envs.data.minari_dataset",
+    "plan_action": "agents.downstream.planning",
+    "register_density": "representations.densities.registry",
+    "register_encoder": "representations.encoders.registry",
+    "register_group": "envs.lie_groups.registry",
+    "register_learner": "representations.encoders.registry",
+    "register_metric": "representations.metrics.registry",
+    "register_world": "envs.worlds.registry",
+    "save_transitions": "envs.data.minari_dataset",
+    "scale_steps": "representations.learning.config",
+    "train_encoder": "representations.learning.training",
+    "train_learner": "representations.learning.training",
+    "world_class": "envs.worlds.registry",
+}
+"""Public names and the modules that define them."""
+
+_EXTRAS = {"mujoco": "sim", "mujoco_warp": "sim", "warp": "sim", "minari": "data", "stable_baselines3": "rl"}
+"""Modules that are not always installed, and the extra of the installation that brings each."""
+_REQUIRED = {"agents.policies.sb3_features": "stable_baselines3"}
+"""Modules of this package that cannot be imported without one of an extra."""
+
+
+def _is_installed(module: str) -> bool:
+    """Return whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
+
+
+_MISSING = {module for module, needed in _REQUIRED.items() if not _is_installed(needed)}
+__all__ = ["__version__", *(name for name, module in _EXPORTS.items() if module not in _MISSING)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a subpackage, at its first use.
+
+    Raises:
+        AttributeError: the package has no public name like this.
+        ModuleNotFoundError: the name needs a package that is not installed; the message names the extra to install.
+    """
+    if name in ("agents", "representations", "scripts"):
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _EXPORTS:
+        raise AttributeError(
+            f"module 'equiact' has no attribute {name!r}; public names are {', '.join(sorted(_EXPORTS))}"
+        )
+    try:
+        value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        needed = f"equiact.{name} needs the package {package}; run: pip install 'equiact[{_EXTRAS[package]}]'"
+        raise ModuleNotFoundError(needed, name=package) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted({*globals(), *_EXPORTS})

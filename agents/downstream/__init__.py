@@ -1,0 +1,1 @@
+"""Downstream uses of class-pose encoders: maps and plans."""

@@ -1,0 +1,1 @@
+"""Evaluate policies: rollouts, paired trials and statistics."""

@@ -1,0 +1,194 @@
+"""Paired trials: play the same episodes under different policies, with and without a perturbation.
+
+Every trial restores the same initial state, and the same seed draws the same perturbations. So trials differ only in
+the condition that is compared, and outcomes can be compared episode by episode (`statistics.mcnemar`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.batched_envs.world_episodes import WorldEpisodes
+from ...envs.data.policy import Policy, PolicyLike, as_policy
+from ...envs.data.rollout import rollout
+from ...envs.simulation.state_layout import Float
+from ...envs.worlds.task_world import TaskWorld
+from ...envs.wrappers.perturbation import Perturbation, PerturbationError, PerturbationInjector
+from ..recovery.conformal import Trigger, calibrate_trigger
+from ..recovery.recovery_policy import RecoveryPolicy
+
+Alarm = Literal["density", "innovation", "dwell"]
+"""A quantity that may trigger a recovery; see `RecoveryPolicy`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Outcomes of one policy in ``N`` episodes.
+
+    Attributes:
+        success: ``(N,)`` bool, the task was achieved before time ran out.
+        length: ``(N,)`` number of steps until success or truncation.
+        receipt: ``(N,)`` metres by which the perturbation displaced its target; zero without a perturbation.
+        triggered: ``(N,)`` bool, recovery had more weight than the base policy in some step after the perturbation, or
+            in any step if there was none.
+        recovery_steps: ``(N,)`` steps from the end of the perturbation until the base policy had more weight again. NaN
+            if recovery never acted, infinity if it acted until the end.
+        faults: number of steps in which the base policy returned values that are not finite.
+        trace: the episodes that were running (``"running"``), and what `RecoveryPolicy` reported, ``(T, N, ...)``.
+    """
+
+    success: NDArray[np.bool_]
+    length: NDArray[np.int64]
+    receipt: Float
+    triggered: NDArray[np.bool_]
+    recovery_steps: Float
+    faults: int
+    trace: dict[str, NDArray[Any]]
+
+    def episode(self, name: str, index: int) -> NDArray[Any]:
+        """Return the trace of one episode, ``(length, ...)``."""
+        return np.asarray(self.trace[name][: self.length[index], index])
+
+
+def run_trial(
+    world: TaskWorld,
+    initial: Any,
+    policy: PolicyLike,
+    perturbation: Perturbation | None = None,
+    *,
+    seed: int = 0,
+    min_receipt: float = 0.01,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Trial:
+    """Play all episodes that start from a saved state.
+
+    Args:
+        world: the batch.
+        initial: what `World.save` returned after a reset.
+        policy: acts on frames.
+        perturbation: applied to every episode; None for clean episodes.
+        seed: of the directions of the perturbation, which do not depend on the policy.
+        min_receipt: metres; a perturbation with a smaller median receipt had no effect, which is an error.
+        on_step: called with the number of steps done.
+
+    Raises:
+        PerturbationError: the perturbation had no effect, or an episode has no time for it.
+    """
+    world.restore(initial)
+    injector = None
+    if perturbation is not None:
+        injector = PerturbationInjector(world, perturbation, np.random.default_rng(seed))
+    acting = _TracedPolicy(as_policy(policy))
+    success, length = np.zeros(world.num_worlds, bool), np.zeros(world.num_worlds, int)
+    batch = WorldEpisodes(world, transform_action=injector)
+    for count, step in enumerate(rollout(batch, acting), 1):
+        acting.add("running", step.valid)
+        success |= step.valid & step.end.info["success"]
+        length += step.valid
+        on_step(count)
+    if perturbation is not None and injector is not None:
+        _require_effect(injector.receipt, length > perturbation.onset, min_receipt)
+    trace, end = acting.trace(), 0 if perturbation is None else perturbation.end
+    triggered, recovery = _interventions(trace, end)
+    receipt = np.zeros(world.num_worlds) if injector is None else injector.receipt
+    return Trial(success, length, receipt, triggered, recovery, acting.faults, trace)
+
+
+class _TracedPolicy:
+    """Passes calls on to a policy, and stores what a `RecoveryPolicy` reports."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._faults_before = getattr(policy, "faults", 0)
+        self._trace: dict[str, list[NDArray[Any]]] = {}
+
+    @property
+    def faults(self) -> int:
+        """Return the number of faults since construction."""
+        return int(getattr(self._policy, "faults", 0) - self._faults_before)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[NDArray[Any], Any]:
+        action, state = self._policy.predict(observation, state, episode_start, deterministic)
+        report = self._policy.report if isinstance(self._policy, RecoveryPolicy) else None
+        if report is not None:
+            for name in ("latent", "log_density", "blend", "innovation", "dwell"):
+                self.add(name, getattr(report, name))
+        return action, state
+
+    def add(self, name: str, values: NDArray[Any]) -> None:
+        """Store what is known of this step."""
+        self._trace.setdefault(name, []).append(values)
+
+    def trace(self) -> dict[str, NDArray[Any]]:
+        """Return arrays ``(T, N, ...)``."""
+        return {name: np.stack(values) for name, values in self._trace.items()}
+
+
+def _require_effect(receipt: Float, met: NDArray[np.bool_], min_receipt: float) -> None:
+    """Check that the perturbation displaced its target in the episodes that lasted until it began."""
+    if not met.any():
+        raise PerturbationError(
+            f"all {len(met)} episodes were over before the perturbation began: let it begin earlier (onset)"
+        )
+    median = float(np.median(receipt[met]))
+    if median < min_receipt:
+        raise PerturbationError(
+            f"the perturbation displaced its target by {median:.4f} m in the median, less than {min_receipt} m: it had "
+            "no effect; raise its magnitude or duration"
+        )
+
+
+def _interventions(trace: dict[str, NDArray[Any]], end: int) -> tuple[NDArray[np.bool_], Float]:
+    """Return in which episodes recovery acted from step ``end`` on, and for how many steps."""
+    running = trace["running"]
+    if "blend" not in trace:
+        return np.zeros(running.shape[1], bool), np.full(running.shape[1], np.nan)
+    recovering = (trace["blend"] < 0.5) & running
+    recovering[:end] = False
+    triggered = recovering.any(0)
+    last = len(recovering) - recovering[::-1].argmax(0)
+    steps = np.where(triggered, np.where(last >= running.sum(0), np.inf, last - end), np.nan)
+    return triggered, steps
+
+
+def calibrate_on_episodes(
+    world: TaskWorld,
+    initial: Any,
+    watching: RecoveryPolicy,
+    alarms: Sequence[Alarm] = get_args(Alarm),
+    false_alarms: float = 0.05,
+) -> Trigger:
+    """Calibrate a trigger on clean episodes in which the base policy succeeds (`calibrate_trigger`).
+
+    Args:
+        world: the batch, one episode in each world.
+        initial: what `World.save` returned after a reset; keep it apart from the episodes of the evaluation.
+        watching: a recovery policy around the base policy whose trigger never acts: ``Trigger(-math.inf, 1.0)``.
+        alarms: quantities that may trigger a recovery. The density keeps its share of ``false_alarms`` even without.
+        false_alarms: share of clean episodes in which recovery may act, between 0 and 1.
+
+    Raises:
+        ValueError: ``false_alarms`` is out of range, an alarm is unknown, or too few episodes succeeded.
+    """
+    if not 0 < false_alarms < 1:
+        raise ValueError(f"false_alarms must lie between 0 and 1, both excluded, got {false_alarms}")
+    unknown = set(alarms) - set(get_args(Alarm))
+    if unknown or not alarms:
+        raise ValueError(f"alarms must be at least one of {get_args(Alarm)}, got {tuple(alarms)}")
+    trial = run_trial(world, initial, watching)
+    succeeded = np.flatnonzero(trial.success)
+
+    def observed(name: str) -> list[NDArray[Any]]:
+        return [trial.episode(name, int(index)) for index in succeeded]
+
+    innovations, dwells = (observed(name) if name in alarms else () for name in ("innovation", "dwell"))
+    trigger = calibrate_trigger(observed("log_density"), innovations, dwells, false_alarms)
+    return trigger if "density" in alarms else replace(trigger, threshold=-math.inf)

@@ -1,0 +1,1 @@
+"""Transitions: their collection, storage, and the policies that make them."""

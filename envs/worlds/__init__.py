@@ -1,0 +1,1 @@
+"""Simulated worlds: batches of identical MuJoCo scenes in which a group acts."""

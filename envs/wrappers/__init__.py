@@ -1,0 +1,1 @@
+"""Wrappers: worlds as Gymnasium environments, and perturbations."""

@@ -1,0 +1,1 @@
+"""Conditional densities ``ρ(z | c)`` of demonstrated latents, with their gradients."""

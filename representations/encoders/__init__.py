@@ -1,0 +1,1 @@
+"""Encoders: maps from images to named latents on which a group acts."""

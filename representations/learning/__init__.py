@@ -1,0 +1,1 @@
+"""Training: configurations, learners, losses and the training loop."""

@@ -1,0 +1,1 @@
+"""Benchmarks: their runs and their result files."""

@@ -1,0 +1,285 @@
+"""Jobs of the encoder benchmarks: collect data; train, measure and keep one encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...envs.storage.artifacts import check_output_folder, read_json, write_json
+from ..collect_and_train import HELD_OUT_SEED, held_out_of, new_learner, sample_transitions
+from ..progress import ProgressCallback
+from .encoder_methods import encoder_of_label, suggest_config
+from .job_runner import JobProgress
+from .result_files import commit, provenance
+from .run_folder import is_complete
+
+if TYPE_CHECKING:
+    from ...agents.downstream.mapping import LocalisationResult
+    from ...agents.downstream.planning import PlanningResult
+    from ...envs.data.transitions import Transitions
+    from ...envs.worlds.orbit_world import OrbitWorld
+    from ...representations.encoders.encoder import Encoder
+
+Measure = Callable[..., dict[str, float]]
+"""Has the signature of `measure`."""
+
+
+@dataclass(frozen=True)
+class BenchmarkSize:
+    """Set how much data a benchmark has, and for how long it trains.
+
+    Attributes:
+        transitions: number of transitions to train on.
+        held_out: number of transitions to measure on.
+        backbone: name of the backbone.
+        updates: number of updates of an encoder whose default is 6,000; others are scaled alike.
+    """
+
+    transitions: int
+    held_out: int
+    backbone: str
+    updates: int
+
+    @property
+    def name(self) -> str:
+        """Name of the folder of its runs."""
+        return f"{self.backbone}-{self.transitions}-{self.held_out}-{self.updates}"
+
+    def configure(self, encoder: str, world_cls: type[OrbitWorld]) -> Any:
+        """Return the configuration of an encoder in a world."""
+        from ...representations.encoders.registry import encoder_config
+        from ...representations.learning.config import scale_steps
+
+        factor = self.updates / encoder_config("class-pose").optim.steps
+        return scale_steps(suggest_config(encoder, world_cls, self.backbone), factor)
+
+
+@dataclass(frozen=True)
+class CollectionJob:
+    """Collect transitions with random actions, for all methods of a seed, and keep them until all are trained.
+
+    Attributes:
+        world: name of the world.
+        count: number of transitions.
+        seed: seed of the initial states and the actions.
+        device: device of the simulator.
+        folder: folder of the benchmark.
+    """
+
+    world: str
+    count: int
+    seed: int
+    device: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """Name in the progress display."""
+        return f"{self.world}, {self.count:,} transitions, seed {self.seed}"
+
+    @property
+    def output(self) -> Path:
+        """Folder of the dataset."""
+        return self.folder / f"{self.world}-{self.count}-{self.seed}"
+
+    @property
+    def done(self) -> bool:
+        """Whether the dataset is there."""
+        return is_complete(self.output)
+
+    def run(self, show: JobProgress) -> None:
+        """Collect the transitions and save them."""
+        from ...envs.data.minari_dataset import save_transitions
+
+        transitions = sample_transitions(
+            self.world, self.count, self.seed, self.device, lambda done: show(done, self.count, "transitions")
+        )
+        save_transitions(transitions, self.output)
+
+    def load(self, show: JobProgress) -> Transitions:
+        """Return the transitions; collect them if they are not there."""
+        from ...envs.data.minari_dataset import load_transitions
+
+        if not self.done:
+            self.run(show)
+        return load_transitions(self.output)
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """Train, measure and keep the encoder of one method in one world with one seed.
+
+    Attributes:
+        world: name of the world.
+        method: label of the method in tables.
+        seed: seed of the data, the weights and the batches.
+        size: amount of data and training.
+        device: device of the simulator and the encoder.
+        folder: folder of the benchmark.
+    """
+
+    world: str
+    method: str
+    seed: int
+    size: BenchmarkSize
+    device: str
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """Name in the progress display."""
+        return f"{self.world}, {self.method}, seed {self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Name of its files."""
+        return f"{self.world}-{self.method.replace(' ', '_')}-{self.seed}"
+
+    @property
+    def output(self) -> Path:
+        """File of its figures, which is written last."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def encoder_folder(self) -> Path:
+        """Folder of the encoder."""
+        return self.folder / self.name
+
+    @property
+    def training_file(self) -> Path:
+        """File of the training report; where it exists, the encoder is not trained again."""
+        return self.folder / "training" / f"{self.name}.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Checkpoint of the training."""
+        return self.folder / f"{self.name}.checkpoint"
+
+    @cached_property
+    def world_cls(self) -> type[OrbitWorld]:
+        """Class of the world."""
+        from ...envs.worlds.registry import world_class
+
+        world_cls: type[Any] = world_class(self.world)
+        return world_cls
+
+    @property
+    def training_data(self) -> CollectionJob:
+        """Job that collects the data to train on."""
+        return CollectionJob(self.world, self.size.transitions, self.seed, self.device, self.folder)
+
+    @property
+    def held_out(self) -> CollectionJob:
+        """Job that collects the data to measure on."""
+        seed = self.seed + HELD_OUT_SEED
+        return CollectionJob(self.world, self.size.held_out, seed, self.device, self.folder)
+
+    @property
+    def done(self) -> bool:
+        """Whether its figures are there."""
+        return self.output.exists()
+
+    @property
+    def needs(self) -> list[CollectionJob]:
+        """Jobs that must be done before."""
+        return [self.held_out] if self.training_file.exists() else [self.training_data, self.held_out]
+
+    def check_outputs(self) -> None:
+        """Check, before the work begins, that nothing of others is where the run writes.
+
+        Raises:
+            ValueError: a file or folder of another kind is there.
+        """
+        from ...envs.data.minari_dataset import check_dataset_folder
+        from ...representations.learning.checkpoints import check_checkpoint
+
+        for job in self.needs:
+            check_dataset_folder(job.output)
+        check_output_folder(self.encoder_folder, "encoder")
+        check_checkpoint(self.checkpoint)
+
+    def run(self, show: JobProgress, measure: Measure | None = None) -> None:
+        """Train the encoder, unless that is done, and measure it.
+
+        Args:
+            show: shows the progress.
+            measure: computes the figures, by default `measure`.
+        """
+        from ...representations.encoders.encoder import load_encoder
+        from ...representations.learning.training import resolve_device
+
+        if not self.training_file.exists():
+            self.train(show)
+        encoder = load_encoder(self.encoder_folder, resolve_device(self.device))
+        held_out = self.held_out.load(show)
+        figures = (measure or measure_encoder)(
+            encoder, self.world_cls, held_out, lambda done, total: show(done, total, "measures")
+        )
+        if used := evaluate_downstream(encoder, self.world_cls, held_out):
+            figures |= used.metrics
+        trained, measured = read_json(self.training_file)["commit"], commit()
+        both = trained if trained == measured else f"{trained} (measured at {measured})"
+        write_json(self.output, {"commit": both, "figures": figures})
+
+    def train(self, show: JobProgress) -> None:
+        """Train the encoder and save it; resume where training was stopped."""
+        from ...representations.learning.checkpoints import remove_checkpoint
+        from ...representations.learning.training import train_learner
+
+        data = self.training_data.load(show)
+        config = self.size.configure(encoder_of_label(self.method), self.world_cls)
+        learner: Any = new_learner(data, config, seed=self.seed, device=self.device)
+        callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
+        report = train_learner(
+            learner, seed=self.seed, data_fingerprint=data.fingerprint, checkpoint=self.checkpoint, callbacks=[callback]
+        )
+        encoder = learner.network
+        encoder.data_fingerprint = data.fingerprint
+        encoder.save(self.encoder_folder)
+        write_json(self.training_file, {**vars(report), **provenance()})
+        remove_checkpoint(self.checkpoint)
+
+
+def measure_encoder(
+    encoder: Encoder,
+    world_cls: type[OrbitWorld],
+    held_out: Transitions,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, float]:
+    """Compute all metrics of an encoder on held-out data of a world.
+
+    Args:
+        encoder: the encoder.
+        world_cls: the world, whose stabilizers are known.
+        held_out: transitions that the encoder was not trained on.
+        progress: called with the number of metrics computed, and of all.
+
+    Raises:
+        ValueError: the data have another group or frames than the encoder.
+    """
+    from ...representations.metrics.registry import evaluate_metrics
+
+    encoder.require_fitting(held_out)
+    return evaluate_metrics(encoder, held_out_of(world_cls, held_out), progress=progress)
+
+
+def evaluate_downstream(
+    encoder: Encoder, world_cls: type[OrbitWorld], held_out: Transitions
+) -> LocalisationResult | PlanningResult | None:
+    """Use class and pose: localise a robot on a map (SE2), or plan and execute rotations into a goal (rotation groups).
+
+    Returns:
+        The result, or None where the encoder has no class and pose, or the group is another one.
+    """
+    from ...agents.downstream.mapping import localise
+    from ...agents.downstream.planning import execute_plans
+    from ...representations.encoders.class_pose_base import ClassPoseBase
+
+    if isinstance(encoder, ClassPoseBase) and encoder.group == "SE2":
+        return localise(encoder, world_cls, held_out)
+    if isinstance(encoder, ClassPoseBase) and world_cls.group.is_rotation_group:
+        return execute_plans(encoder, world_cls)
+    return None

@@ -1,0 +1,91 @@
+"""Job that trains one policy with soft actor-critic, on the latents of a frozen encoder or on ground-truth state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .job_runner import JobProgress
+from .result_files import provenance
+
+if TYPE_CHECKING:
+    from ...agents.policies.sac import LearningCurve, SACConfig
+
+
+@dataclass(frozen=True)
+class PolicyTrainingJob:
+    """Train one policy, and save it with its learning curve.
+
+    Attributes:
+        name: name of what the policy observes.
+        world: name of the world.
+        encoder: folder of the encoder whose latents the policy observes; None for the ground-truth state.
+        config: hyper-parameters.
+        seed: seed of the policy and the training episodes.
+        device: device of the simulator.
+        folder: folder of the policy.
+    """
+
+    name: str
+    world: str
+    encoder: Path | None
+    config: SACConfig
+    seed: int
+    device: str
+    folder: Path
+
+    @property
+    def curve_file(self) -> Path:
+        """File of the learning curve, which is written last."""
+        return self.folder.with_name(f"{self.folder.name}-report") / "curve.json"
+
+    @property
+    def title(self) -> str:
+        """Name in the progress display."""
+        return f"Training the policy: {self.name.replace('_', ' ')}"
+
+    @property
+    def done(self) -> bool:
+        """Whether the policy and its learning curve are there."""
+        return self.curve_file.exists()
+
+    def run(self, show: JobProgress) -> None:
+        """Train the policy."""
+        from ...agents.policies.sac import save_policy, train_sac
+        from ...agents.policies.sb3_vec_env import observe_latents, observe_state
+        from ...envs.storage.artifacts import write_json
+        from ...envs.worlds.registry import task_world_class
+        from ...representations.encoders.encoder import load_encoder
+
+        world_cls = task_world_class(self.world)
+        observe = observe_state if self.encoder is None else observe_latents(load_encoder(self.encoder))
+
+        def progress(done: int, curve: LearningCurve) -> None:
+            note = f"success {curve.success[-1]:.0%}" if curve.success else ""
+            show(min(done, self.config.steps), self.config.steps, note=note)
+
+        model, curve = train_sac(
+            lambda count: world_cls(count, device=self.device),
+            observe,
+            self.config,
+            seed=self.seed,
+            progress=progress,
+        )
+        save_policy(model, self.folder)
+        write_json(self.curve_file, {**curve.as_dict(), "job": self.settings, **provenance()})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the policy, as JSON types."""
+        from ...representations.learning.config import to_dict
+
+        encoder = None if self.encoder is None else str(self.encoder)
+        return {
+            "name": self.name,
+            "world": self.world,
+            "encoder": encoder,
+            "seed": self.seed,
+            "device": self.device,
+            "config": to_dict(self.config),
+        }

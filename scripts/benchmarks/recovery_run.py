@@ -1,0 +1,318 @@
+"""One seed of the recovery experiment: its data, its training and its policies, all kept in a folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..collect_and_train import HELD_OUT_SEED
+from ..progress import ProgressCallback
+from .job_runner import JobProgress, silent
+from .recovery_config import RecoveryExperimentConfig
+from .recovery_methods.density_recovery import DensityRecovery
+from .recovery_methods.registry import recovery_method
+from .run_folder import is_complete
+
+if TYPE_CHECKING:
+    from ...agents.policies.behavior_cloning import BCPolicy
+    from ...agents.recovery.conformal import Trigger
+    from ...agents.recovery.recovery_policy import RecoveryPolicy
+    from ...envs.data.policy import Policy
+    from ...envs.data.transitions import Transitions
+    from ...envs.worlds.task_world import TaskWorld
+    from ...envs.wrappers.perturbation import Perturbation
+    from ...representations.densities.conditional_density import SceneDensity
+    from ...representations.encoders.encoder import Encoder
+
+SHAPE = (64, 64, 3)
+"""Height, width and channels of the frames."""
+
+
+@dataclass(frozen=True)
+class RecoveryRun:
+    """Collect data and train networks for one seed of the experiment, and build policies from them.
+
+    Attributes:
+        task: ``"push"`` or ``"pick"``.
+        seed: seed of all random numbers.
+        folder: folder of everything that is made.
+        config: configuration of the experiment.
+        device: device of the simulator.
+    """
+
+    task: str
+    seed: int
+    folder: Path
+    config: RecoveryExperimentConfig
+    device: str = "cpu"
+
+    @property
+    def world_cls(self) -> type[TaskWorld]:
+        """Class of the world."""
+        from ...envs.worlds.registry import task_world_class
+
+        return task_world_class(self.task.capitalize())
+
+    @property
+    def episode_steps(self) -> int:
+        """Number of steps after which an episode ends."""
+        return self.config.episode_length or self.world_cls.episode_steps
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """Perturbation of the main comparison."""
+        from ...envs.wrappers.perturbation import Perturbation
+
+        return Perturbation(self.config.magnitude, onset=self.config.onset)
+
+    def make_world(self, count: int, **options: Any) -> TaskWorld:
+        """Return a batch of worlds."""
+        return self.world_cls(count, device=self.device, max_episode_steps=self.episode_steps, **options)
+
+    def started_world(self, count: int, offset: int) -> TaskWorld:
+        """Return a batch of worlds at the start of episodes, which the seed plus an offset determines."""
+        import numpy as np
+
+        world = self.make_world(count)
+        world.reset(np.arange(count), np.random.default_rng(self.seed + offset).spawn(count))
+        return world
+
+    # Data -------------------------------------------------------------------------------------------------------------
+
+    def collect_demonstrations(self, show: JobProgress) -> None:
+        """Record the demonstrations of the expert."""
+        from ...envs.data.minari_dataset import save_transitions
+
+        save_transitions(self.demonstrate(self.config.demonstrations, show=show), self.folder / "demonstrations")
+
+    def collect_exploration(self, show: JobProgress) -> None:
+        """Collect transitions all over the workspace."""
+        import gymnasium as gym
+
+        from ...envs.data.collect import collect
+        from ...envs.data.exploration import WaypointExploration
+        from ...envs.data.minari_dataset import save_transitions
+
+        worlds = gym.make_vec(f"equiact/{self.world_cls.__name__}-v0", num_envs=64, device=self.device)
+        count = self.config.exploration_transitions
+        data = collect(
+            worlds,
+            count,
+            self.seed,
+            policy=WaypointExploration(worlds),
+            progress=lambda done: show(done, count, "transitions"),
+        )
+        save_transitions(data, self.folder / "exploration")
+
+    def demonstrate(
+        self, count: int, *, offset: int = 0, noise: float = 0.0, show: JobProgress = silent
+    ) -> Transitions:
+        """Record episodes of the expert; see `demonstrations.demonstrate`."""
+        from ...agents.policies.demonstrations import demonstrate
+
+        worlds = self.make_world(min(50, count))
+        return demonstrate(
+            worlds, count, self.seed + offset, noise=noise, progress=lambda done: show(done, count, "episodes")
+        )
+
+    def load(self, name: str) -> Transitions:
+        """Return the ``"demonstrations"`` or the ``"exploration"``."""
+        from ...envs.data.minari_dataset import load_transitions
+
+        return load_transitions(self.folder / name)
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def train_policy(self, name: str, show: JobProgress) -> None:
+        """Train the policy of a method without recovery, and save it."""
+        from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
+
+        rounds = range(self.config.dagger.rounds + 1)
+        names = [self.checkpoint(name).name, *(f"{self.checkpoint(name).name}-{round_}" for round_ in rounds)]
+        checkpoints = [check_checkpoint(self.folder / each) for each in names]
+        recovery_method(name).train(name, self, show)
+        for checkpoint in checkpoints:
+            remove_checkpoint(checkpoint)
+
+    def train_encoder(self, name: str, show: JobProgress) -> None:
+        """Train an encoder on the exploration, and save it."""
+        import torch
+
+        from ...representations.encoders.registry import make_encoder, make_learner
+        from ...representations.learning.checkpoints import remove_checkpoint
+
+        data = self.load("exploration")
+        torch.manual_seed(self.seed)
+        encoder = make_encoder(self.encoder_config(name), SHAPE, data.group)
+        self.fit(name, make_learner(encoder, data), data.fingerprint, show)
+        encoder.data_fingerprint = data.fingerprint
+        encoder.save(self.folder / name)
+        remove_checkpoint(self.checkpoint(name))
+
+    def encoder_config(self, name: str) -> Any:
+        """Return the configuration of an encoder of the comparison, or of a registered one."""
+        from ...representations.encoders.registry import encoder_config
+
+        known = {
+            "equivariant": self.config.encoder,
+            "VAE": replace(self.config.autoencoder, variational=True),
+            "autoencoder": replace(self.config.autoencoder, variational=False),
+        }
+        return known.get(name) or encoder_config(name)
+
+    def fit_density(self, encoder: str, family: str, show: JobProgress) -> None:
+        """Fit a density to the demonstrations in the latent of an encoder, and save it."""
+        import torch
+
+        from ...agents.policies.demonstrations import density_conditions
+        from ...representations.densities.conditional_density import SceneDensity
+
+        demonstrations, dim = self.load("demonstrations"), self.world_cls.group.dim
+        first, episode, commands = density_conditions(demonstrations, dim)
+        latent = self.encoder(encoder).encode(demonstrations.frames)["agent"][demonstrations.start]
+        torch.manual_seed(self.seed)
+        density = SceneDensity(SHAPE, dim, commands.shape[1], family, self.config.density)
+        density.fit_scenes(
+            torch.from_numpy(latent), first, episode, commands, seed=self.seed, callbacks=[_callback(show)]
+        )
+        density.eval().save(self.density_folder(encoder, family))
+
+    def fit(self, name: str, learner: Any, fingerprint: str, show: JobProgress) -> None:
+        """Train a learner; resume from its checkpoint."""
+        from ...representations.learning.training import train_learner
+
+        train_learner(
+            learner,
+            seed=self.seed,
+            data_fingerprint=fingerprint,
+            checkpoint=self.checkpoint(name),
+            callbacks=[_callback(show)],
+        )
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the checkpoint of what is trained under a name."""
+        return self.folder / f"{name}.checkpoint"
+
+    # Policies ---------------------------------------------------------------------------------------------------------
+
+    def new_policy(self) -> BCPolicy:
+        """Return a policy with random weights, which the seed determines."""
+        import torch
+
+        from ...agents.policies.behavior_cloning import BCPolicy
+
+        torch.manual_seed(self.seed)
+        world_cls = self.world_cls
+        return BCPolicy(SHAPE, world_cls.group.dim, world_cls.commands, world_cls.max_displacement, self.config.policy)
+
+    def trained_policy(self, name: str) -> BCPolicy:
+        """Return a trained policy without recovery."""
+        from ...agents.policies.behavior_cloning import BCPolicy
+
+        return BCPolicy.load(self.folder / name)
+
+    def policy(self, name: str) -> Policy:
+        """Return the policy of a method."""
+        return recovery_method(name).policy(name, self)
+
+    def recovery_policy(self, name: str, *, acts: bool = True) -> RecoveryPolicy:
+        """Return the recovery policy of a method; its trigger is calibrated once, and kept.
+
+        Args:
+            name: name of the method.
+            acts: whether it acts; else it only reports the density.
+        """
+        from ...agents.recovery.conformal import Trigger
+
+        method = _density_recovery(name)
+        if not acts:
+            return self._build(method, Trigger(-math.inf, 1.0))
+        return self._build(method, self.trigger(name))
+
+    def encoder(self, name: str) -> Encoder:
+        """Return a trained encoder."""
+        from ...representations.encoders.encoder import load_encoder
+
+        return load_encoder(self.folder / name)
+
+    def density(self, method: str) -> SceneDensity:
+        """Return the density of a recovery method."""
+        from ...representations.densities.conditional_density import SceneDensity
+
+        found = _density_recovery(method)
+        return SceneDensity.load(self.density_folder(found.encoder, found.density))
+
+    def trigger(self, name: str) -> Trigger:
+        """Return the trigger of a recovery method, which is calibrated once and kept."""
+        from ...agents.recovery.conformal import Trigger
+
+        folder = self.trigger_folder(name)
+        if not is_complete(folder):
+            self._calibrate(_density_recovery(name)).save(folder)
+        return Trigger.load(folder)
+
+    def trigger_folder(self, name: str) -> Path:
+        """Return the folder of the trigger of a recovery method."""
+        return self.folder / "triggers" / name
+
+    def density_folder(self, encoder: str, family: str) -> Path:
+        """Return the folder of the density of a family in the latent of an encoder."""
+        return self.folder / "densities" / f"{encoder}, {family}"
+
+    def _build(self, method: DensityRecovery, trigger: Trigger) -> RecoveryPolicy:
+        from ...agents.baselines.linear_action_map import latent_to_action
+        from ...agents.recovery.config import RecoveryConfig
+        from ...agents.recovery.recovery_policy import RecoveryPolicy
+        from ...representations.densities.conditional_density import SceneDensity
+
+        world_cls, options, encoder = self.world_cls, dict[str, Any](), self.encoder(method.encoder)
+        if method.encoder != "equivariant":
+            options["to_action"] = latent_to_action(encoder, self.load("exploration"))
+        return RecoveryPolicy(
+            self.trained_policy(method.base),
+            encoder,
+            SceneDensity.load(self.density_folder(method.encoder, method.density)),
+            trigger,
+            RecoveryConfig(world_cls.max_displacement, world_cls.commands, method.restart, method.climb),
+            **options,
+        )
+
+    def _calibrate(self, method: DensityRecovery) -> Trigger:
+        """Return a trigger, calibrated on clean episodes in which the base succeeds, or on held-out demonstrations."""
+        import numpy as np
+        import torch
+
+        from ...agents.evaluation.paired_evaluation import calibrate_on_episodes
+        from ...agents.policies.demonstrations import density_conditions
+        from ...agents.recovery.conformal import Trigger, calibrate_trigger
+        from ...representations.densities.conditional_density import SceneDensity
+
+        episodes = self.config.calibration_episodes
+        if method.calibration == "demonstrations":
+            held_out = self.demonstrate(episodes, offset=4 * HELD_OUT_SEED)
+            first, episode, commands = density_conditions(held_out, self.world_cls.group.dim)
+            latent = torch.from_numpy(self.encoder(method.encoder).encode(held_out.frames)["agent"][held_out.start])
+            density = SceneDensity.load(self.density_folder(method.encoder, method.density))
+            value, _ = density.score(latent, density.context_of(density.scene_of(first)[episode], commands))
+            return calibrate_trigger([value.numpy()[episode == index] for index in range(len(first))])
+        watching = self._build(replace(method, climb=False), Trigger(-np.inf, 1.0))
+        world = self.started_world(episodes, 2 * HELD_OUT_SEED)
+        return calibrate_on_episodes(world, world.save(), watching, method.alarms)
+
+
+def _density_recovery(name: str) -> DensityRecovery:
+    """Return a method with recovery.
+
+    Raises:
+        ValueError: it has none.
+    """
+    method = recovery_method(name)
+    if not isinstance(method, DensityRecovery):
+        raise ValueError(f"expected a method that recovers with a density, got {name!r}")
+    return method
+
+
+def _callback(show: JobProgress) -> ProgressCallback:
+    return ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))

@@ -1,0 +1,206 @@
+"""Steps that several commands and benchmarks share: collect data, train an encoder, show the progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .progress import ProgressCallback, progress_bar
+
+if TYPE_CHECKING:
+    from ..envs.data.transitions import Transitions
+    from ..envs.worlds.world import World
+    from ..representations.encoders.encoder import Encoder
+    from ..representations.learning.callbacks import TrainingCallback, TrainingReport
+    from ..representations.learning.learner import Learner
+    from ..representations.metrics.registry import HeldOut
+
+LoggerName = Literal["none", "tensorboard", "wandb", "trackio"]
+
+HELD_OUT_SEED = 500_000
+"""Added to a seed for held-out data."""
+
+
+def collect_transitions(world: str, count: int, seed: int, device: str, title: str = "Collecting") -> Transitions:
+    """Collect transitions with random actions, and show the progress.
+
+    Args:
+        world: name of the world.
+        count: number of transitions.
+        seed: seed of the initial states and the actions.
+        device: device of the simulator.
+        title: name of the task in the display.
+    """
+    from ..envs.worlds.registry import world_class
+
+    world_class(world)
+    with progress_bar(f"{title} (compiles once)", count, "transitions") as update:
+        return sample_transitions(world, count, seed, device, lambda done: update(done, description=title))
+
+
+def sample_transitions(world: str, count: int, seed: int, device: str, progress: Callable[[int], None]) -> Transitions:
+    """Collect transitions with random actions in 64 copies of a world.
+
+    Args:
+        world: name of the world.
+        count: number of transitions.
+        seed: seed of the initial states and the actions.
+        device: device of the simulator.
+        progress: called with the number of transitions so far.
+    """
+    import gymnasium as gym
+
+    from ..envs.data.collect import collect
+    from ..envs.worlds.registry import world_class
+
+    world_class(world)
+    worlds = gym.make_vec(f"equiact/{world}-v0", num_envs=64, device=device)
+    return collect(worlds, count, seed, progress=progress)
+
+
+def held_out_transitions(world: str, count: int, seed: int, device: str) -> Transitions:
+    """Collect held-out transitions, and show the progress; the arguments are those of `collect_transitions`."""
+    return collect_transitions(world, count, seed + HELD_OUT_SEED, device, "Held-out data")
+
+
+def require_world_fits(fitted: Any, world_cls: type[World], source: str = "--encoder") -> None:
+    """Check that a world has the group and the image shape of an encoder or of transitions, before it is simulated.
+
+    Args:
+        fitted: an encoder or transitions.
+        world_cls: the world.
+        source: option that names the encoder or the transitions, for messages.
+
+    Raises:
+        ValueError: it has another group or shape.
+    """
+    shape = tuple(fitted.frames.shape[1:] if hasattr(fitted, "frames") else fitted.shape)
+    expected = (world_cls.group.name, (64, 64, 3))
+    if (fitted.group, shape) != expected:
+        raise ValueError(
+            f"expected {source} with the group {expected[0]} and images {expected[1]} of {world_cls.__name__}, "
+            f"got {fitted.group} and {shape}; check {source} and --world"
+        )
+
+
+def held_out_of(world_cls: type[World] | None, transitions: Transitions) -> HeldOut:
+    """Return held-out transitions with the stabilizers and names of the classes of a world, if there is one."""
+    from ..envs.worlds.orbit_world import OrbitWorld
+    from ..representations.metrics.registry import HeldOut
+
+    if world_cls is None or not issubclass(world_cls, OrbitWorld):
+        return HeldOut(transitions)
+    stabilizers = [world_cls.stabilizer(index) for index in range(len(world_cls.orbits))]
+    return HeldOut(transitions, stabilizers, world_cls.orbits)
+
+
+def new_learner(transitions: Transitions, config: Any, *, seed: int, device: str) -> Learner:
+    """Return the learner of a new encoder, whose weights the seed determines.
+
+    Args:
+        transitions: frames and displacements; the ground truth is not read.
+        config: configuration of an encoder.
+        seed: seed of the weights.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+
+    Raises:
+        ValueError: the encoder cannot be trained on these transitions.
+    """
+    import torch
+
+    from ..representations.encoders.registry import make_encoder, make_learner
+    from ..representations.learning.training import resolve_device
+
+    height, width, channels = transitions.frames.shape[1:]
+    torch.manual_seed(seed)
+    encoder = make_encoder(config, (height, width, channels), transitions.group).to(resolve_device(device))
+    return make_learner(encoder, transitions)
+
+
+def train_with_bar(
+    title: str,
+    learner: Learner,
+    transitions: Transitions,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    callbacks: Iterable[TrainingCallback] = (),
+) -> TrainingReport:
+    """Train a learner, and show the progress.
+
+    Args:
+        title: name of the task in the display.
+        learner: what to train.
+        transitions: the data, which a checkpoint must match.
+        seed: seed of the batches.
+        checkpoint: file to resume from if it exists.
+        callbacks: receive reports, too.
+    """
+    from ..representations.learning.training import train_learner
+
+    total = sum(stage.steps for stage in learner.stages())
+    with progress_bar(title, total, "updates") as update:
+
+        def show(done: int, total: int, stage: str, note: str) -> None:
+            update(done, note=note, description=f"{title}: {stage}")
+
+        shown = [ProgressCallback(show), *callbacks]
+        fingerprint = transitions.fingerprint
+        return train_learner(learner, seed=seed, data_fingerprint=fingerprint, checkpoint=checkpoint, callbacks=shown)
+
+
+def train_encoder_with_bar(
+    transitions: Transitions,
+    config: Any,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path | None = None,
+    callbacks: Iterable[TrainingCallback] = (),
+) -> tuple[Any, TrainingReport]:
+    """Train a new encoder, and show the progress; resume from the checkpoint if it exists.
+
+    Returns:
+        The encoder, in evaluation mode, and the report.
+    """
+    learner: Any = new_learner(transitions, config, seed=seed, device=device)
+    report = train_with_bar(
+        "Training the encoder", learner, transitions, seed=seed, checkpoint=checkpoint, callbacks=callbacks
+    )
+    encoder: Encoder = learner.network
+    encoder.data_fingerprint = transitions.fingerprint
+    return encoder.eval(), report
+
+
+def require_logger(name: LoggerName) -> None:
+    """Check that the package of a logger is installed, before the work begins.
+
+    Raises:
+        ImportError: it is not.
+    """
+    if name != "none" and find_spec(name) is None:
+        raise ImportError(f"--logger {name} needs the package {name}; run pip install 'equiact[{name}]'")
+
+
+def make_loggers(name: LoggerName, folder: Path, run: str) -> list[TrainingCallback]:
+    """Return the callbacks that log training.
+
+    Args:
+        name: the logger.
+        folder: folder of the TensorBoard files.
+        run: name of the run in Weights & Biases and trackio.
+
+    Raises:
+        ImportError: the package of the logger is not installed.
+    """
+    from ..representations.learning import callbacks
+
+    if name == "tensorboard":
+        return [callbacks.TensorBoardLogger(folder)]
+    if name == "wandb":
+        return [callbacks.WandbLogger("equiact", name=run)]
+    if name == "trackio":
+        return [callbacks.TrackioLogger("equiact", name=run)]
+    return []

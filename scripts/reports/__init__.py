@@ -1,0 +1,1 @@
+"""Figures, videos and HTML pages of results."""

@@ -1,0 +1,214 @@
+"""The report of the recovery experiment, one self-contained page: figures, film, density and sweep."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..benchmarks.recovery_config import condition_name
+from ..benchmarks.recovery_methods.registry import PROPOSED_METHOD, ablation_methods, compared_methods
+from ..benchmarks.recovery_run import RecoveryRun
+from .html_page import picture, section, table, tiles, video, write_page
+from .paired_film import Replay, choose_episodes, render_states, replay_episodes, write_film
+
+Figures = dict[str, dict[str, Any]]
+"""For every label the mean over seeds, its interval, and the value of each seed."""
+
+COLUMNS = {
+    "clean_success": "Clean",
+    "pushed_success": "Pushed",
+    "harmed": "Harmed",
+    "false_interventions": "False alarms",
+}
+"""Figures of the tables of methods, and their headings."""
+
+
+def write_recovery_report(folder: Path, result: dict[str, Any], runs: list[RecoveryRun]) -> Path:
+    """Write ``report.html``, ``film.mp4`` and ``film.png`` into a folder, and return the path of the page.
+
+    Args:
+        folder: the folder.
+        result: content of the result file.
+        runs: runs of all seeds; the film shows episodes of the first.
+    """
+    run, figures = runs[0], result["figures"]
+    episodes = replay_episodes(run, choose_episodes(run))
+    threshold = run.trigger(PROPOSED_METHOD).threshold
+    write_film(folder / "film.mp4", run, episodes, threshold)
+    sections = [_headline(figures), *_film(folder), *_density(run, episodes[0], threshold), _methods(figures)]
+    sections += [*_sweep(figures, run), *_ablation(figures), _settings(result, run)]
+    title = f"equiact · recovery · {run.task}"
+    return write_page(folder / "report.html", title, "Policies that recover after a perturbation", sections)
+
+
+def line_styles() -> dict[str, str]:
+    """Return the line style of every compared method; with four colours, no two methods look alike."""
+    return {name: ("-", "--", ":", "-.")[index // 4 % 4] for index, name in enumerate(compared_methods())}
+
+
+def _share(figure: dict[str, Any]) -> str:
+    """Return a mean over seeds as a percentage, with its interval if there is more than one seed."""
+    low, high = figure["interval"]
+    spread = f" <small>({100 * low:.0f} to {100 * high:.0f})</small>" if len(figure["seeds"]) > 1 else ""
+    return f"{100 * figure['mean']:.1f}&nbsp;%{spread}"
+
+
+def _headline(figures: Figures) -> str:
+    words = {
+        "clean_success": ("Clean", "of episodes succeed under the cloned policy without a perturbation"),
+        "pushed_success": ("Pushed", "of the same episodes succeed when the arm is dragged away"),
+        "recovered_success": ("Recovered", "of the same episodes succeed with recovery, under the same perturbation"),
+        "harmed": ("Harmed", "of clean episodes succeed without recovery and fail with it"),
+        "false_interventions": ("False alarms", "of successful clean episodes have an intervention of recovery"),
+    }
+    return tiles((title, f"{100 * figures[key]['mean']:.1f}&nbsp;%", text) for key, (title, text) in words.items())
+
+
+def _film(folder: Path) -> Iterator[str]:
+    lead = (
+        "The same episode under three conditions, from the same initial state, with the same perturbation. Below each: "
+        "the log density of the demonstrations at the arm’s position. The line is the threshold, the dark band the "
+        "perturbation; orange where recovery acts."
+    )
+    yield section("Paired trials", lead, video(folder / "film.mp4", "Three trials of an episode side by side", "large"))
+
+
+def _density(run: RecoveryRun, replays: list[Replay], threshold: float) -> Iterator[str]:
+    lead = "The film’s first episode. The perturbation drags the arm to a low density; recovery brings it back."
+    alt = "Log density against steps: clean, pushed, and pushed with recovery."
+    drawn = picture(lambda f: _draw_series(f, run, replays, threshold), 3.4, alt)
+    yield section("Density over time", lead, drawn)
+    lead = (
+        "Encoded positions of the arm in the same episode, over the density of the demonstrations for this scene, "
+        "from above and from the front. Translations of this latent are the robot’s actions, in metres."
+    )
+    alt = "Paths in the latent over a map of the density: the pushed one ends far away, the recovered one comes back."
+    yield section("Paths in the latent", lead, picture(lambda f: _draw_paths(f, run, replays), 4.6, alt))
+
+
+def _methods(figures: Figures) -> str:
+    lead = (
+        "All methods on the same episodes and perturbations. Harmed: the cloned policy succeeds in the clean episode, "
+        "the method fails."
+    )
+    more = {"sweep_mean": "Mean of the sweep"} if _has_sweep(figures) else {}
+    return section("Methods", lead, _comparison(figures, compared_methods(), COLUMNS | more))
+
+
+def _has_sweep(figures: Figures) -> bool:
+    return f"{PROPOSED_METHOD}: sweep_mean" in figures
+
+
+def _comparison(figures: Figures, names: Iterable[str], columns: dict[str, str]) -> str:
+    rows = (
+        (html.escape(name[0].upper() + name[1:]), [_share(figures[f"{name}: {key}"]) for key in columns])
+        for name in names
+    )
+    return table(["", *columns.values()], rows)
+
+
+def _sweep(figures: Figures, run: RecoveryRun) -> Iterator[str]:
+    if not _has_sweep(figures):
+        return
+    lead = "Success against the metres a step by which the arm is dragged, for perturbations that begin at other steps."
+    alt = "Success against magnitude, a line for each method; " + "; ".join(
+        f"{name} {100 * figures[f'{name}: sweep_mean']['mean']:.0f} % in the mean" for name in compared_methods()
+    )
+    drawn = picture(lambda f: _draw_sweep(f, figures, run), 4.4, alt)
+    yield section("Magnitude of the perturbation", lead, drawn)
+
+
+def _ablation(figures: Figures) -> Iterator[str]:
+    present = [name for name in ablation_methods() if f"{name}: pushed_success" in figures]
+    lead = "The proposed method with one change, and gradient ascent with other densities; triggers calibrated alike."
+    if present:
+        yield section("Ablations", lead, _comparison(figures, [PROPOSED_METHOD, *present], COLUMNS))
+
+
+def _settings(result: dict[str, Any], run: RecoveryRun) -> str:
+    push, seeds = run.perturbation, ", ".join(map(str, result["seeds"]))
+    entries = {"Command": result["command"], "Commit": result["commit"]}
+    entries |= {"Pairs": f"{run.config.pairs} a seed", "Seeds": seeds}
+    entries["Perturbation"] = (
+        f"{push.magnitude} m a step, {push.duration} steps from step {push.onset} on, then {push.idle} idle ones"
+    )
+    rows = [(html.escape(name), [html.escape(value)]) for name, value in entries.items()]
+    return section("Settings", "", table([], rows, "plain"))
+
+
+def _draw_series(figure: Figure, run: RecoveryRun, replays: list[Replay], threshold: float) -> None:
+    axes = figure.subplots()
+    push = run.perturbation
+    axes.axvspan(push.onset, push.onset + push.duration, color="C1", alpha=0.12, linewidth=0, label="perturbation")
+    for replay, style in zip(replays, ("-", ":", "-"), strict=True):
+        axes.plot(replay.log_density, style, label=f"{replay.name}: {'success' if replay.success else 'failure'}")
+    axes.axhline(threshold, color="grey", linestyle="--", linewidth=1, label="threshold")
+    low = float(replays[0].log_density.min())
+    axes.set(xlabel="step", ylabel="log density", ylim=(min(low, threshold) - 12, None))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=5)
+
+
+def _draw_paths(figure: Figure, run: RecoveryRun, replays: list[Replay]) -> None:
+    points = np.concatenate([replay.latent for replay in replays])
+    bounds = points.min(0) - 0.04, points.max(0) + 0.04
+    views = (((0, 1), "from above"), ((0, 2), "from the front"))
+    for axes, ((across, up), title) in zip(figure.subplots(1, 2), views, strict=True):
+        _draw_map(axes, run, replays[0], bounds, (across, up))
+        for replay, colour, style in zip(replays, ("C0", "C1", "C2"), ("-", ":", "-"), strict=True):
+            axes.plot(replay.latent[:, across], replay.latent[:, up], style, color=colour, label=replay.name)
+            axes.plot(*replay.latent[-1, [across, up]], "o", color=colour, markersize=5)
+        names = "xyz"
+        axes.set(title=title, xlabel=f"{names[across]} (m)", ylabel=f"{names[up]} (m)", aspect="equal")
+        axes.grid(visible=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+
+
+def _draw_map(
+    axes: Axes,
+    run: RecoveryRun,
+    replay: Replay,
+    bounds: tuple[NDArray[Any], NDArray[Any]],
+    plane: tuple[int, int],
+    cells: int = 40,
+) -> None:
+    """Draw the log density with an open hand in the scene of the first frame, averaged over the third coordinate."""
+    import torch
+
+    density = run.density(PROPOSED_METHOD)
+    ranges = [
+        np.linspace(low, high, cells if axis in plane else 12)
+        for axis, (low, high) in enumerate(zip(*bounds, strict=True))
+    ]
+    grid = np.stack(np.meshgrid(*ranges, indexing="ij"), -1)
+    flat = torch.from_numpy(grid.reshape(-1, 3)).float()
+    scene = density.scene_of(render_states(run, replay.states[:1])).expand(len(flat), -1)
+    values, _ = density.score(flat, density.context_of(scene, np.ones((len(flat), run.world_cls.commands))))
+    third = ({0, 1, 2} - set(plane)).pop()
+    mean = values.reshape(grid.shape[:3]).exp().mean(third).log().numpy()
+    levels = np.linspace(mean.max() - 12, mean.max(), 9)
+    across, up = (ranges[axis] for axis in plane)
+    axes.contourf(across, up, np.maximum(mean, levels[0]).T, levels=levels, cmap="Greys", alpha=0.7)
+
+
+def _draw_sweep(figure: Figure, figures: Figures, run: RecoveryRun) -> None:
+    onsets, magnitudes = run.config.onsets, run.config.sweep_magnitudes
+    panels = figure.subplots(1, len(onsets), sharey=True, squeeze=False)[0]
+    for axes, onset in zip(panels, onsets, strict=True):
+        for index, (name, style) in enumerate(line_styles().items()):
+            means = [figures[f"{name}: {condition_name(magnitude, onset)}"]["mean"] for magnitude in magnitudes]
+            width = 3 if name == PROPOSED_METHOD else 1.3
+            look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": f"C{index % 4}", "linewidth": width}
+            axes.plot(magnitudes, means, style, label=name, **look)
+        axes.set(xscale="log", xlabel="metres a step", title=f"from step {onset}", ylim=(-0.02, 1.02))
+        axes.set_xticks(magnitudes, [str(magnitude) for magnitude in magnitudes])
+        axes.minorticks_off()
+    panels[0].set(ylabel="success")
+    panels[0].yaxis.set_major_formatter("{x:.0%}")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)

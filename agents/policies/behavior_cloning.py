@@ -21,14 +21,14 @@ from torch.nn import functional
 
 from ...envs.data.trajectories import episode_ids
 from ...envs.data.transitions import Transitions
-from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, load_into, read_artifact, write_artifact
+from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, load_into, write_artifact
 from ...representations.encoders.backbones import SpatialSoftmaxCNN
 from ...representations.encoders.encoder import as_tensor, require_images, to_images
 from ...representations.learning.config import ConfigError, OptimConfig, check_range, from_dict, to_dict
 from ...representations.learning.data_checks import require_trainable
 from ...representations.learning.learner import Loss, Stage
+from .policy_card import KIND, read_policy
 
-KIND = "policy"
 NAME = "behavior-cloning"
 """The entry ``policy`` of the card of a saved `BCPolicy`."""
 
@@ -190,9 +190,7 @@ class BCPolicy(nn.Module):
             ArtifactError: a file is missing, damaged or altered, or holds another policy.
         """
         limits = limits or ArtifactLimits()
-        card, tensors = read_artifact(folder, KIND, limits)
-        if card.get("policy") != NAME:
-            raise ArtifactError(f"expected a {NAME} policy in {folder}, got {card.get('policy')!r}; check the path")
+        card, tensors = read_policy(folder, NAME, limits)
         try:
             config = from_dict(BCConfig, card["config"])
             shape, dim, commands, limit = card["shape"], card["dim"], card["commands"], float(card["limit"])

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, load_into, read_artifact, write_artifact
+from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, load_into, write_artifact
+from .policy_card import KIND, read_policy
 
-KIND = "policy"
 NAME = "squashed-gaussian"
 """The entry ``policy`` of the card of a saved `SquashedGaussianPolicy`."""
 
@@ -121,9 +121,7 @@ class SquashedGaussianPolicy(nn.Module):
             ArtifactError: a file is missing, damaged or altered, or holds another policy.
         """
         limits = limits or ArtifactLimits()
-        card, tensors = read_artifact(folder, KIND, limits)
-        if card.get("policy") != NAME:
-            raise ArtifactError(f"expected a {NAME} policy in {folder}, got {card.get('policy')!r}; check the path")
+        card, tensors = read_policy(folder, NAME, limits)
         try:
             arguments = (card["observations"], card["low"], card["high"], card["net_arch"])
         except KeyError as error:

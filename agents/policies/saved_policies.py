@@ -8,6 +8,7 @@ from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, read_card
 from . import behavior_cloning, gaussian_policy
 from .behavior_cloning import BCPolicy
 from .gaussian_policy import SquashedGaussianPolicy
+from .policy_card import KIND
 
 
 def load_policy(folder: str | Path, limits: ArtifactLimits | None = None) -> BCPolicy | SquashedGaussianPolicy:
@@ -23,7 +24,7 @@ def load_policy(folder: str | Path, limits: ArtifactLimits | None = None) -> BCP
     Raises:
         ArtifactError: a file is missing, damaged or altered.
     """
-    name = read_card(folder, behavior_cloning.KIND).get("policy")
+    name = read_card(folder, KIND).get("policy")
     if name == behavior_cloning.NAME:
         return BCPolicy.load(folder, limits)
     if name == gaussian_policy.NAME:

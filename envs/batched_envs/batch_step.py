@@ -13,7 +13,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class BatchObservation:
-    """What ``n`` environments show at one time.
+    """Hold what ``n`` environments show at one time.
 
     Attributes:
         observation: what the policy acts on, ``(n, ...)``; a dict of such arrays for Dict observations. A copy.

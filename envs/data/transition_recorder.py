@@ -77,7 +77,8 @@ class TransitionRecorder:
 
     def _add_frames(self, seen: BatchObservation, rows: Mask | None = None) -> NDArray[np.int64]:
         """Store frames, with their ground truth, and return their indices."""
-        assert seen.frames is not None  # rollout was asked for frames
+        if seen.frames is None:
+            raise ValueError("expected steps with frames, got steps without; pass frames=True to `rollout`")
         count = len(seen.frames)
         chosen = np.ones(count, bool) if rows is None else rows
         self._frames.append(seen.frames[chosen])

@@ -113,17 +113,17 @@ class Group(ABC):
 
     @property
     def is_torus(self) -> bool:
-        """Whether each factor is ``SO(2)`` or a subgroup of it, so that elements are angles."""
+        """Return whether each factor is ``SO(2)`` or a subgroup of it, so that elements are angles."""
         return False
 
     @property
     def is_rotation_group(self) -> bool:
-        """Whether this is ``SO(2)`` or ``SO(3)``, where ``‖log(g)‖`` is the angle of rotation in radians."""
+        """Return whether this is ``SO(2)`` or ``SO(3)``, where ``‖log(g)‖`` is the angle of rotation in radians."""
         return False
 
     @property
     def is_translation_group(self) -> bool:
-        """Whether this is ``R^n``, where coordinates are added."""
+        """Return whether this is ``R^n``, where coordinates are added."""
         return False
 
     def representation(self, g: Array) -> Array:

@@ -55,7 +55,7 @@ class Product(Group):
 
     @property
     def is_torus(self) -> bool:
-        """Whether every factor is a torus."""
+        """Return whether every factor is a torus."""
         return all(factor.is_torus for factor in self.components)
 
     def identity(self) -> np.ndarray[Any, Any]:

@@ -47,11 +47,11 @@ class PairConfig(Protocol):
 
     @property
     def optim(self) -> OptimConfig:
-        """How the loss is minimised; ``batch_size`` counts images."""
+        """Return how the loss is minimised; ``batch_size`` counts images."""
 
     @property
     def pairs(self) -> PairSamplingConfig:
-        """How the images are drawn."""
+        """Return how the images are drawn."""
 
 
 class Views(NamedTuple):

@@ -51,7 +51,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        """Whether all stages are done."""
+        """Return whether all stages are done."""
         return self._stage >= len(self._stages)
 
     def update(self) -> TrainingStatus:

@@ -54,7 +54,7 @@ class HeldOut:
 
     @property
     def has_ground_truth(self) -> bool:
-        """Whether the ground truth of poses, classes and stabilizers is known."""
+        """Return whether the ground truth of poses, classes and stabilizers is known."""
         return bool(self.stabilizers) and {"agent_pose", "orbit"} <= set(self.transitions.ground_truth)
 
     @property

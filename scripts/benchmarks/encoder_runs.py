@@ -87,7 +87,7 @@ class CollectionJob:
 
     @property
     def done(self) -> bool:
-        """Whether the dataset is there."""
+        """Return whether the dataset is there."""
         return is_complete(self.output)
 
     def run(self, show: JobProgress) -> None:
@@ -179,7 +179,7 @@ class BenchmarkRun:
 
     @property
     def done(self) -> bool:
-        """Whether its figures are there."""
+        """Return whether its figures are there."""
         return self.output.exists()
 
     @property

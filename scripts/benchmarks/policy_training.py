@@ -47,7 +47,7 @@ class PolicyTrainingJob:
 
     @property
     def done(self) -> bool:
-        """Whether the policy and its learning curve are there."""
+        """Return whether the policy and its learning curve are there."""
         return self.curve_file.exists()
 
     def run(self, show: JobProgress) -> None:
@@ -77,7 +77,7 @@ class PolicyTrainingJob:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What determines the policy, as JSON types."""
+        """Return what determines the policy, as JSON types."""
         from ...representations.learning.config import to_dict
 
         encoder = None if self.encoder is None else str(self.encoder)

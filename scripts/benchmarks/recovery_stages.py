@@ -32,7 +32,7 @@ class RecoveryJob:
 
     @property
     def done(self) -> bool:
-        """Whether the output is there."""
+        """Return whether the output is there."""
         return is_complete(self.output)
 
     def run(self, show: JobProgress) -> None:

@@ -34,12 +34,12 @@ class RecoveryMethod(ABC):
 
     @property
     def is_available(self) -> bool:
-        """Whether the packages that it needs are installed."""
+        """Return whether the packages that it needs are installed."""
         return True
 
     @property
     def has_recovery(self) -> bool:
-        """Whether it adds a recovery to another policy."""
+        """Return whether it adds a recovery to another policy."""
         return False
 
     @property
@@ -54,7 +54,7 @@ class RecoveryMethod(ABC):
 
     @property
     def is_trained(self) -> bool:
-        """Whether `train` must be called before `policy`."""
+        """Return whether `train` must be called before `policy`."""
         return False
 
     def train(self, name: str, run: RecoveryRun, show: JobProgress) -> None:

@@ -43,7 +43,7 @@ class PolicyTrainingJob:
     @property
     def title(self) -> str:
         """Name in the progress display."""
-        return f"Training the policy: {self.name.replace('_', ' ')}"
+        return f"Training the policy: {self.name.replace('true_state', 'ground-truth state')}"
 
     @property
     def done(self) -> bool:

@@ -51,7 +51,7 @@ thead th { color: var(--soft); font-size: .85rem } tbody tr:last-child > * { bor
 .plain td { text-align: left; white-space: normal; overflow-wrap: anywhere } .first td:nth-child(2) { font-weight: 700 }
 code { font-size: .85em; color: var(--soft); white-space: nowrap }
 html { color-scheme: light dark } img { min-width: 36rem; height: auto } video { max-width: 30rem; border-radius: 8px }
-.large { max-width: 100% }
+.large { max-width: 100% } @media (max-width: 40rem) { .plain td:nth-child(3) { display: none } }
 </style></head><body><main>
 <header><h1>$title</h1><p>$lead</p>
 </header>

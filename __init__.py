@@ -20,10 +20,14 @@ from . import envs as envs
 if TYPE_CHECKING:
     from .agents.downstream.mapping import PlaceMap as PlaceMap
     from .agents.downstream.planning import plan_action as plan_action
+    from .agents.evaluation.perturbed_evaluation import evaluate_perturbations as evaluate_perturbations
     from .agents.evaluation.rollouts import evaluate_policy as evaluate_policy
     from .agents.policies.behavior_cloning import BCPolicy as BCPolicy
     from .agents.policies.encode_observation import EncodeObservation as EncodeObservation
+    from .agents.policies.encode_observation import VectorEncodeObservation as VectorEncodeObservation
+    from .agents.policies.policy_loading import resolve_policy as resolve_policy
     from .agents.policies.sb3_features import EncoderFeatures as EncoderFeatures
+    from .agents.policies.sb3_features import VecEncodeObservation as VecEncodeObservation
     from .agents.recovery.config import RecoveryConfig as RecoveryConfig
     from .agents.recovery.conformal import Trigger as Trigger
     from .agents.recovery.conformal import calibrate_trigger as calibrate_trigger
@@ -34,12 +38,25 @@ if TYPE_CHECKING:
     from .envs.data.policy import Policy as Policy
     from .envs.data.policy import as_policy as as_policy
     from .envs.data.transitions import Transitions as Transitions
+    from .envs.data_formats.dataset_loading import load_dataset as load_dataset
+    from .envs.data_formats.displacement_rule import DisplacementRule as DisplacementRule
+    from .envs.data_formats.lerobot_writer import save_lerobot as save_lerobot
+    from .envs.env_factory import make_env as make_env
     from .envs.lie_groups.group import Group as Group
     from .envs.lie_groups.registry import group_from_name as group_from_name
     from .envs.lie_groups.registry import register_group as register_group
+    from .envs.mujoco_envs.body_displacement import BodyDisplacement as BodyDisplacement
+    from .envs.mujoco_envs.ray_traced_pixels import RayTracedPixels as RayTracedPixels
+    from .envs.mujoco_envs.ray_traced_pixels import VectorRayTracedPixels as VectorRayTracedPixels
+    from .envs.mujoco_envs.restorable_env import RestorableEnv as RestorableEnv
+    from .envs.perturbations.parsing import parse_perturbation as parse_perturbation
+    from .envs.perturbations.perturbation import Perturbation as Perturbation
+    from .envs.perturbations.perturbed_env import PerturbedEnv as PerturbedEnv
+    from .envs.perturbations.receipt import Receipt as Receipt
+    from .envs.perturbations.registry import register_perturbation as register_perturbation
     from .envs.worlds.registry import register_world as register_world
     from .envs.worlds.registry import world_class as world_class
-    from .envs.wrappers.perturbation import Perturbation as Perturbation
+    from .envs.wrappers.task_perturbation import TaskPerturbation as TaskPerturbation
     from .representations.densities.registry import register_density as register_density
     from .representations.encoders.agent_object import AgentObjectConfig as AgentObjectConfig
     from .representations.encoders.agent_object import AgentObjectEncoder as AgentObjectEncoder
@@ -49,6 +66,7 @@ if TYPE_CHECKING:
     from .representations.encoders.encoder import load_encoder as load_encoder
     from .representations.encoders.harmonic_encoder import HarmonicConfig as HarmonicConfig
     from .representations.encoders.harmonic_encoder import HarmonicEncoder as HarmonicEncoder
+    from .representations.encoders.onnx_export import export_onnx as export_onnx
     from .representations.encoders.pose_set_encoder import PoseSetConfig as PoseSetConfig
     from .representations.encoders.pose_set_encoder import PoseSetEncoder as PoseSetEncoder
     from .representations.encoders.registry import load_config as load_config
@@ -69,9 +87,11 @@ _EXPORTS = {
     "AgentObjectConfig": "representations.encoders.agent_object",
     "AgentObjectEncoder": "representations.encoders.agent_object",
     "BCPolicy": "agents.policies.behavior_cloning",
+    "BodyDisplacement": "envs.mujoco_envs.body_displacement",
     "ClassPoseConfig": "representations.encoders.class_pose",
     "ClassPoseEncoder": "representations.encoders.class_pose",
     "ConfigError": "representations.learning.config",
+    "DisplacementRule": "envs.data_formats.displacement_rule",
     "EncodeObservation": "agents.policies.encode_observation",
     "Encoder": "representations.encoders.encoder",
     "EncoderFeatures": "agents.policies.sb3_features",
@@ -79,32 +99,48 @@ _EXPORTS = {
     "HarmonicConfig": "representations.encoders.harmonic_encoder",
     "HarmonicEncoder": "representations.encoders.harmonic_encoder",
     "OptimConfig": "representations.learning.config",
-    "Perturbation": "envs.wrappers.perturbation",
+    "Perturbation": "envs.perturbations.perturbation",
+    "PerturbedEnv": "envs.perturbations.perturbed_env",
     "PlaceMap": "agents.downstream.mapping",
     "Policy": "envs.data.policy",
     "PoseSetConfig": "representations.encoders.pose_set_encoder",
     "PoseSetEncoder": "representations.encoders.pose_set_encoder",
+    "RayTracedPixels": "envs.mujoco_envs.ray_traced_pixels",
+    "Receipt": "envs.perturbations.receipt",
     "RecoveryConfig": "agents.recovery.config",
     "RecoveryPolicy": "agents.recovery.recovery_policy",
+    "RestorableEnv": "envs.mujoco_envs.restorable_env",
+    "TaskPerturbation": "envs.wrappers.task_perturbation",
     "Transitions": "envs.data.transitions",
     "TranslationConfig": "representations.encoders.translation_encoder",
     "TranslationEncoder": "representations.encoders.translation_encoder",
     "Trigger": "agents.recovery.conformal",
+    "VecEncodeObservation": "agents.policies.sb3_features",
+    "VectorEncodeObservation": "agents.policies.encode_observation",
+    "VectorRayTracedPixels": "envs.mujoco_envs.ray_traced_pixels",
     "as_policy": "envs.data.policy",
     "calibrate_trigger": "agents.recovery.conformal",
     "collect": "envs.data.collect",
+    "evaluate_perturbations": "agents.evaluation.perturbed_evaluation",
     "evaluate_policy": "agents.evaluation.rollouts",
+    "export_onnx": "representations.encoders.onnx_export",
     "group_from_name": "envs.lie_groups.registry",
     "load_config": "representations.encoders.registry",
+    "load_dataset": "envs.data_formats.dataset_loading",
     "load_encoder": "representations.encoders.encoder",
     "load_transitions": "envs.data.minari_dataset",
+    "make_env": "envs.env_factory",
+    "parse_perturbation": "envs.perturbations.parsing",
     "plan_action": "agents.downstream.planning",
     "register_density": "representations.densities.registry",
     "register_encoder": "representations.encoders.registry",
     "register_group": "envs.lie_groups.registry",
     "register_learner": "representations.encoders.registry",
     "register_metric": "representations.metrics.registry",
+    "register_perturbation": "envs.perturbations.registry",
     "register_world": "envs.worlds.registry",
+    "resolve_policy": "agents.policies.policy_loading",
+    "save_lerobot": "envs.data_formats.lerobot_writer",
     "save_transitions": "envs.data.minari_dataset",
     "scale_steps": "representations.learning.config",
     "train_encoder": "representations.learning.training",

@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = sys.argv[1:] if arguments is None else arguments
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # `module:function` of the user, after everything that is installed
     try:
         try:
             _print_what_the_terminal_can()
@@ -145,13 +147,15 @@ def print_result(result: dict[str, Any], *, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_column(overflow="fold")  # the ends of long names differ
+    table.add_column(overflow="fold")
     for key, value in result.items():
         if isinstance(value, dict):
             for inner, leaf in value.items():
                 table.add_row(f"{key}.{inner}", _plain(leaf))
         else:
             table.add_row(key, _plain(value))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)  # pipes have no width
 
 
 def _plain(value: Any) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LoggerName = Literal["none", "tensorboard", "wandb", "trackio"]
 
+DECODER_TITLE = "Training a visualisation decoder"
+"""Name of the training of a visualisation decoder in the display."""
 HELD_OUT_SEED = 500_000
 """Added to a seed for held-out data."""
 
@@ -172,6 +174,44 @@ def train_encoder_with_bar(
     encoder: Encoder = learner.network
     encoder.data_fingerprint = transitions.fingerprint
     return encoder.eval(), report
+
+
+def train_decoder_with_bar(
+    encoder: Any,
+    transitions: Transitions,
+    train_with_bar: Callable[..., TrainingReport],
+    *,
+    steps: int,
+    seed: int,
+    checkpoint: Path,
+) -> Any:
+    """Train a visualisation decoder of an encoder of class and pose, and show the progress.
+
+    Args:
+        encoder: the encoder, which is frozen.
+        transitions: the data.
+        train_with_bar: trains a learner, with the signature of the function of this name.
+        steps: number of updates.
+        seed: seed of the weights and the batches.
+        checkpoint: file to resume from if it exists.
+
+    Returns:
+        The decoder, in evaluation mode, on the CPU.
+    """
+    import torch
+
+    from ..representations.learning.config import OptimConfig
+    from ..representations.learning.visualization_decoder import (
+        VisualizationDecoder,
+        VisualizationDecoderConfig,
+        VisualizationDecoderLearner,
+    )
+
+    torch.manual_seed(seed)
+    config = VisualizationDecoderConfig(optim=OptimConfig(steps=steps))
+    learner = VisualizationDecoderLearner(VisualizationDecoder(encoder, config), transitions)
+    train_with_bar(DECODER_TITLE, learner, transitions, seed=seed, checkpoint=checkpoint)
+    return learner.network.eval().to("cpu")
 
 
 def require_logger(name: LoggerName) -> None:

@@ -16,12 +16,13 @@ find_python() {
 
 python=$(find_python)
 stamp=.venv/equiact.stamp
-wanted=$(cat requirements.lock pyproject.toml scripts/setup.sh | sha256sum)
+wanted=$(cat requirements.lock requirements-envs.lock pyproject.toml scripts/setup.sh | sha256sum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 echo "Setting up .venv (a few minutes the first time) …" >&2
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-envs.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 # mypy and mkdocstrings find the package by its import name, whatever the checkout is called.
 mkdir -p .venv/typing

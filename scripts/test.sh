@@ -10,9 +10,11 @@ ruff format --check .
 ruff check .
 mypy
 NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"  # a test process for each core, so one thread each
+parallel=(--numprocesses auto --maxprocesses 8 --dist loadfile)
 if [ "${1:-}" = "--slow" ]; then
     shift
-    pytest -m "slow or not slow" "$@"
+    pytest "${parallel[@]}" -m "slow or not slow" "$@"
 else
-    pytest "$@"
+    pytest "${parallel[@]}" "$@"
 fi

@@ -40,8 +40,9 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         main([name, "--help"])
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
-    computes = name not in ("doctor", "tables")
-    assert "--json" in shown and [option in shown for option in ("--seed ", "--device ")] == [computes] * 2
+    draws = name not in ("doctor", "tables")
+    computes = draws and name not in ("benchmark-pixels", "perturb")  # these use the CPU
+    assert "--json" in shown and ("--seed " in shown, "--device " in shown) == (draws, computes)
     assert "``" not in shown, "help is plain text"
 
 
@@ -255,12 +256,12 @@ def test_a_report_folder_with_a_file_of_the_user_is_refused(capsys: pytest.Captu
 
 def test_a_missing_policy_is_named_before_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     AgentObjectEncoder((64, 64, 3), "R2").save(tmp_path / "encoder")
-    options = ["--encoder", str(tmp_path / "encoder"), "--policy", str(tmp_path / "nowhere")]
+    options = ["--encoder", str(tmp_path / "encoder"), "--world", "Soccer", "--policy", str(tmp_path / "nowhere")]
     assert main(["evaluate", *options]) == 1
     error = error_of(capsys)
     assert "nowhere" in error and "Held-out" not in error
     AgentObjectEncoder((16, 16, 3), "R2").save(tmp_path / "encoder")
-    assert main(["evaluate", *options[:2]]) == 1
+    assert main(["evaluate", *options[:4]]) == 1
     error = error_of(capsys)
     assert "got R2 and (16, 16, 3); check --encoder and --world" in error and "Held-out" not in error
 

@@ -279,6 +279,18 @@ def test_a_policy_may_be_a_function_of_observations():
     assert seen[0] == (1, 16, 16, 3), "a policy gets a batch, of a single environment too"
 
 
+def test_policies_with_a_number_called_seed_collect_too():
+    """Models of Stable-Baselines3 keep their seed as a number."""
+
+    class Model:
+        seed = 7
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=True):
+            return np.ones(len(observation), int), state
+
+    assert len(collect(Dot(), transitions=5, seed=0, displacement=moved, group="R2", policy=Model())) == 5
+
+
 def odometer(reports, **options):
     """Return a class of dots that report their displacement, and touches, where ``reports`` says so."""
 
@@ -385,3 +397,38 @@ def test_ground_truth_that_one_environment_did_not_report_is_left_out():
         recorder, end = TransitionRecorder(Translations(2), "moved", batched=True), seen(*reported)
         recorder.add(BatchStep(seen(True, True), np.zeros(2), np.zeros(2), no, no, yes, end, end, no))
         assert ("agent_pose" in recorder.transitions(2).ground_truth) == all(reported)
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_the_group_of_a_wrapper_is_found(vectorized: bool) -> None:
+    pytest.importorskip("mujoco")
+    from equiact import BodyDisplacement, RayTracedPixels
+
+    def make() -> gym.Env:
+        moving = BodyDisplacement(gym.make("Reacher-v5"), body="fingertip", group="R2")
+        return RayTracedPixels(moving, lookat=(0, 0, 0), distance=0.7, resolution=(16, 16))
+
+    env = gym.vector.SyncVectorEnv([make, make]) if vectorized else make()
+    assert collect(env, 6, seed=0).group == "R2"
+
+
+def test_a_policy_whose_seed_is_a_number_acts() -> None:
+    class Model:
+        """Like a model of Stable-Baselines3."""
+
+        seed = 3
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=True):
+            return np.zeros((len(observation), 2), np.float32), state
+
+    worlds = gym.make_vec("equiact/Soccer-v0", num_envs=2, resolution=(16, 16), device="cpu")
+    assert len(collect(worlds, 4, seed=0, policy=Model())) == 4
+
+
+def test_a_coordinate_that_never_moves_is_named() -> None:
+    pytest.importorskip("mujoco")
+    from equiact import BodyDisplacement, RayTracedPixels
+
+    moving = BodyDisplacement(gym.make("HalfCheetah-v5"), body="torso", group="R2", plane="xy")
+    with pytest.warns(UserWarning, match="coordinate 1 of the displacement is always 0"):
+        collect(RayTracedPixels(moving, resolution=(16, 16)), 6, seed=0)

@@ -1,9 +1,10 @@
-"""Pushes: what is refused, that they do what they say, and that the receipt is what was done."""
+"""Perturbations of our task worlds: what is refused, what they do, and that the receipt is what was done."""
 
 import numpy as np
 import pytest
+from equiact.envs.perturbations.errors import PerturbationError
 from equiact.envs.worlds.registry import world_class
-from equiact.envs.wrappers.perturbation import Perturbation, PerturbationError, PerturbationInjector
+from equiact.envs.wrappers.task_perturbation import PerturbationInjector, TaskPerturbation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ def make(count=4, **options):
 @settings(max_examples=50, deadline=None)
 @given(st.tuples(signs, signs, signs).filter(lambda q: any(sign is not None for sign in q)), st.integers(0, 1000))
 def test_directions_are_unit_vectors_of_their_quadrant(quadrant, seed):
-    directions = Perturbation(0.04, quadrant=quadrant).directions(20, np.random.default_rng(seed))
+    directions = TaskPerturbation(0.04, quadrant=quadrant).directions(20, np.random.default_rng(seed))
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
     for axis, sign in enumerate(quadrant):
         if sign is None:
@@ -31,7 +32,7 @@ def test_directions_are_unit_vectors_of_their_quadrant(quadrant, seed):
 def test_the_arm_is_dragged_and_then_idles():
     world = make()
     pushed = PerturbationInjector(
-        world, Perturbation(0.02, onset=2, duration=3, idle=2, quadrant=(1, 1, 1)), np.random.default_rng(1)
+        world, TaskPerturbation(0.02, onset=2, duration=3, idle=2, quadrant=(1, 1, 1)), np.random.default_rng(1)
     )
     own = np.tile([0.01, 0.0, 0.0, -1.0], (4, 1))
     carried = []
@@ -55,7 +56,7 @@ def test_the_arm_is_dragged_and_then_idles():
 def test_the_object_is_shoved_and_let_alone(idle):
     world = make()
     before = world.object_pose()
-    push = Perturbation(2.0, onset=1, duration=2, idle=idle, target="object", quadrant=(1, 0, None))
+    push = TaskPerturbation(2.0, onset=1, duration=2, idle=idle, target="object", quadrant=(1, 0, None))
     pushed = PerturbationInjector(world, push, np.random.default_rng(1))
     still = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
     for _ in range(8):
@@ -88,21 +89,21 @@ def test_the_object_is_shoved_and_let_alone(idle):
 )
 def test_bad_pushes_are_refused(options, message):
     with pytest.raises(PerturbationError, match=message):
-        Perturbation(**options)
+        TaskPerturbation(**options)
 
 
 def test_a_push_longer_than_the_episode_is_refused():
     world = make(max_episode_steps=40)
     with pytest.raises(PerturbationError, match="ends with step 46, the episode with step 40"):
-        PerturbationInjector(world, Perturbation(0.04), np.random.default_rng(0))
+        PerturbationInjector(world, TaskPerturbation(0.04), np.random.default_rng(0))
     with pytest.raises(PerturbationError, match="a quadrant of 3 signs"):
-        PerturbationInjector(make(), Perturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))
+        PerturbationInjector(make(), TaskPerturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))
 
 
 def test_soccers_ball_can_be_shoved_too():
     world = world_class("Soccer")(3, resolution=(16, 16), device="cpu")
     world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
-    push = Perturbation(3.0, onset=0, duration=1, idle=1, target="object", quadrant=(0, 0))
+    push = TaskPerturbation(3.0, onset=0, duration=1, idle=1, target="object", quadrant=(0, 0))
     pushed = PerturbationInjector(world, push, np.random.default_rng(1))
     for _ in range(3):
         world.step(pushed(np.zeros((3, 2))))

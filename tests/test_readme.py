@@ -19,7 +19,7 @@ def test_fits_on_two_screens() -> None:
 
 def test_code_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "readme"}
     for block in blocks:

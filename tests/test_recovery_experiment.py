@@ -28,7 +28,7 @@ from equiact.scripts.benchmarks.recovery_methods.registry import (
     register_recovery_method,
 )
 from equiact.scripts.benchmarks.recovery_run import RecoveryRun
-from equiact.scripts.benchmarks.recovery_stages import recovery_stages
+from equiact.scripts.benchmarks.recovery_stages import recovery_stages, train_policy
 from equiact.scripts.benchmarks.recovery_statistics import CLAIM, add_wilson_intervals, aggregate
 from equiact.scripts.benchmarks.recovery_trials import read_outcomes
 from equiact.scripts.benchmarks.result_files import over_seeds, summarize
@@ -175,11 +175,11 @@ def test_files_that_are_no_checkpoints_stay(tmp_path: Path) -> None:
     try:
         (tmp_path / "test idle.checkpoint-notes").write_text("my notes")
         run = RecoveryRun("push", 0, tmp_path, TINY)
-        run.train_policy("test idle", silent)
+        train_policy(run, "test idle", silent)
         assert [path.name for path in tmp_path.iterdir()] == ["test idle.checkpoint-notes"]
         (tmp_path / "test idle.checkpoint-1").write_text("my notes")
         with pytest.raises(CheckpointError, match="is not a checkpoint"):
-            run.train_policy("test idle", silent)
+            train_policy(run, "test idle", silent)
     finally:
         RECOVERY_METHODS._entries.pop("test idle")
 

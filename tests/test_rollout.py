@@ -6,6 +6,7 @@ from itertools import islice
 import gymnasium as gym
 import numpy as np
 import pytest
+from equiact.envs.batched_envs.image_reader import FrameReader
 from equiact.envs.batched_envs.world_episodes import WorldEpisodes
 from equiact.envs.data.collect import collect
 from equiact.envs.data.policy import GroundTruthPolicy, Policy, RandomPolicy, UniformPolicy, as_policy
@@ -206,6 +207,15 @@ def test_channel_first_frames_are_refused():
         gather(ChannelFirst())
 
 
+@pytest.mark.parametrize("shape", [(1, 84, 84), (9, 84, 84), (12, 64, 48), (4, 17, 17)])
+def test_stacks_of_channel_first_frames_are_refused_too(shape):
+    frames = np.zeros((2, *shape), np.uint8)
+    with pytest.raises(ValueError, match=r"got \(\d+, \d+, \d+\), which looks like \(C, H, W\)"):
+        FrameReader().read(frames, render=lambda: None)
+    channel_last = np.moveaxis(frames, 1, -1)
+    assert FrameReader().read(channel_last, render=lambda: None).shape == channel_last.shape
+
+
 class Reversed(Clock):
     """Turns BGR into RGB with a view."""
 
@@ -248,6 +258,8 @@ def test_what_a_policy_is():
         as_policy(3)
     with pytest.raises(TypeError, match="expected a Gymnasium environment, a batch of worlds or a BatchedEnv, got str"):
         as_batched("env")
+    many = {"image": np.zeros((5, 8, 8, 3)), "state": np.zeros((5, 2))}
+    assert UniformPolicy(gym.spaces.Box(-1, 1, (2,))).predict(many)[0].shape == (5, 2), "rows of Dict observations"
     with pytest.raises(ValueError, match="finite bounds"):
         UniformPolicy(gym.spaces.Box(-np.inf, np.inf, (2,)))
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from equiact.agents.policies.gaussian_policy import SquashedGaussianPolicy
+from equiact.agents.policies.gaussian_policy import ACTIVATIONS, SquashedGaussianPolicy
 from equiact.agents.policies.sac import LearningCurve, SACConfig, load_policy, save_policy, to_policy, train_sac
 from equiact.agents.policies.sb3_vec_env import observe_state
 from equiact.envs.worlds.soccer import Soccer
@@ -14,6 +15,8 @@ from equiact.envs.worlds.world import Info
 from equiact.representations.learning.config import ConfigError
 from numpy.typing import NDArray
 from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 EPISODES = 5
 """Episodes of an evaluation; the training has eight worlds."""
@@ -108,10 +111,69 @@ def test_observations_of_another_size_are_refused(trained: Trained) -> None:
 
 
 def test_a_model_without_a_gaussian_actor_is_refused() -> None:
-    import gymnasium as gym
-
     with pytest.raises(TypeError, match="plain MLP"):
         to_policy(TD3("MlpPolicy", gym.make("Pendulum-v1"), device="cpu", buffer_size=10))  # type: ignore[arg-type]
+
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "one layer": {"net_arch": [64]},
+    "no hidden layer": {"net_arch": []},
+    "actor and critic differ": {"net_arch": {"pi": [16, 8], "qf": [64]}},
+    **{name: {"net_arch": [16, 16], "activation_fn": cls} for name, cls in ACTIVATIONS.items()},
+}
+
+
+def pendulum_model(**policy: Any) -> SAC:
+    return SAC("MlpPolicy", gym.make("Pendulum-v1"), policy_kwargs=policy, device="cpu", buffer_size=10, seed=0)
+
+
+@pytest.mark.parametrize("policy", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_a_model_of_the_users_own_keeps_its_architecture_and_activation(policy: dict[str, Any], tmp_path: Path) -> None:
+    model = pendulum_model(**policy)
+    save_policy(model, tmp_path / "policy")
+    given = 3 * np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    expected = model.predict(given, deterministic=True)[0]
+    np.testing.assert_allclose(load_policy(tmp_path / "policy").predict(given)[0], expected, atol=1e-6)
+    assert np.ptp(expected) > 0
+
+
+class Scaled(FlattenExtractor):
+    """A features extractor of someone else."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(observations)
+
+
+class Unusual(torch.nn.ReLU6):
+    """An activation function of someone else."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"features_extractor_class": Scaled}, "its features extractor is Scaled; encode in a wrapper"),
+        ({"activation_fn": Unusual}, "its activation function is none of relu, tanh"),
+    ],
+)
+def test_an_actor_that_would_come_back_as_another_is_not_saved(
+    policy: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        save_policy(pendulum_model(net_arch=[8], **policy), tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()
+
+
+def test_state_dependent_exploration_is_not_saved() -> None:
+    model = SAC("MlpPolicy", gym.make("Pendulum-v1"), use_sde=True, device="cpu", buffer_size=10)
+    with pytest.raises(TypeError, match="plain MLP"):
+        to_policy(model)
+
+
+def test_a_model_of_normalised_observations_is_not_saved_without_them(tmp_path: Path) -> None:
+    env = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))
+    model = SAC("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, device="cpu", buffer_size=10)
+    with pytest.raises(TypeError, match="trained with VecNormalize, whose statistics a saved policy does not hold"):
+        save_policy(model, tmp_path / "policy")
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,9 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"low": [0.0, -0.3, -0.3]},
         {"low": ["a", "b"]},
         {"policy": None},
+        {"activation": "swish"},
+        {"activation": ["relu"]},
+        {"activation": None},
     ],
 }
 
@@ -158,3 +161,14 @@ def test_a_folder_with_other_things_is_not_replaced(make: Callable[[], Saved], t
     with pytest.raises(ArtifactError):
         make().save(folder)
     assert (folder / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_card_of_before_there_were_activations_means_relu(tmp_path: Path) -> None:
+    policy = save(MAKERS["soft actor-critic"], tmp_path / "policy")
+    card, tensors = read_artifact(tmp_path / "policy", "policy")
+    del card["activation"]
+    write_artifact(tmp_path / "policy", "policy", card, tensors)
+    observations = np.random.default_rng(0).normal(size=(5, 4))
+    np.testing.assert_array_equal(
+        load_policy(tmp_path / "policy").predict(observations)[0], policy.predict(observations)[0]
+    )

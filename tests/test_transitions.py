@@ -311,3 +311,89 @@ def test_bounds_of_content_are_configured():
     assert content_problems(many()) == []
     assert content_problems(many(side=4), ContentLimits(min_side=4)) == []
     assert content_problems(many(displacement=outlier()), ContentLimits(max_outlier=1e9)) == []
+
+
+# Episodes
+
+
+def episode(steps=3, seed=0, **changes):
+    generator = np.random.default_rng(seed)
+    arrays = {
+        "images": generator.integers(0, 256, (steps + 1, *SHAPE), dtype=np.uint8),
+        "displacement": generator.normal(size=(steps, 2)),
+    }
+    return {name: values for name, values in (arrays | changes).items() if values is not None}
+
+
+def rich(steps, seed):
+    generator = np.random.default_rng(seed)
+    truth = {"pose": generator.normal(size=(steps + 1, 2)), "label": np.full(steps + 1, seed)}
+    touched, action = np.arange(steps) % 2 == 0, generator.normal(size=(steps, 4))
+    return episode(steps, seed, ground_truth=truth, touched=touched, action=action)
+
+
+def test_episodes_become_transitions() -> None:
+    given = [rich(3, 0), rich(1, 1), rich(2, 2)]
+    got = Transitions.from_episodes((each for each in given), "R2")
+    assert got.start.tolist() == [0, 1, 2, 4, 6, 7]
+    assert got.end.tolist() == [1, 2, 3, 5, 7, 8]
+    assert got.group == "R2"
+    np.testing.assert_array_equal(got.frames, np.concatenate([each["images"] for each in given]))
+    for name in ("displacement", "action"):
+        expected = np.concatenate([each[name] for each in given]).astype(np.float32)
+        np.testing.assert_array_equal(getattr(got, name), expected)
+    assert got.touched.tolist() == [True, False, True, True, True, False]
+    assert got.ground_truth["label"].tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 2]
+
+
+def test_the_episodes_of_the_caller_stay_as_they_were() -> None:
+    given = rich(2, 0)
+    before = {name: np.copy(given[name]) for name in ("images", "displacement", "touched", "action")}
+    Transitions.from_episodes([given, given], "R2")
+    assert set(given) == {*before, "ground_truth"}
+    assert all(np.array_equal(given[name], values) and given[name].flags.writeable for name, values in before.items())
+
+
+def test_an_episode_without_a_transition_is_left_out() -> None:
+    nothing = episode(displacement=np.zeros((0, 2)), images=np.zeros((0, *SHAPE), np.uint8))
+    with pytest.warns(UserWarning, match="episode [12] has no transition, and is left out") as warned:
+        got = Transitions.from_episodes([episode(), episode(0), nothing, episode(2)], "R2")
+    assert len(warned) == 2
+    assert warned[0].filename == __file__
+    assert (len(got), len(got.frames)) == (5, 7)
+
+
+def test_channel_first_images_need_an_argument() -> None:
+    first = episode(images=np.moveaxis(episode()["images"], -1, 1))
+    with pytest.raises(TransitionsError, match=r"channels last.*got \(3, 4, 5\).*pass channel_first=True"):
+        Transitions.from_episodes([first], "R2")
+    got = Transitions.from_episodes([first], "R2", channel_first=True)
+    assert equal(got, Transitions.from_episodes([episode()], "R2"))
+
+
+@pytest.mark.filterwarnings("ignore:episode 0 has no transition")
+@pytest.mark.parametrize(
+    ("episodes", "message"),
+    [
+        ([], "expected an episode with two images or more, got none"),
+        ([episode(0)], "expected an episode with two images or more, got none"),
+        ([np.zeros(3)], "episode 0 must map names to arrays, got ndarray"),
+        ([episode(), episode(image=0)], "episode 1 has the unknown key 'image'; the keys are images, displacement,"),
+        ([episode(displacement=None)], "episode 0 has no 'displacement'"),
+        ([episode(images=np.zeros((4, *SHAPE)))], r"images must be uint8 \(0 to 255\), got float64; convert them"),
+        ([episode(images=np.zeros((4, 5, 6), np.uint8))], r"got the shape \(4, 5, 6\); add an axis for the channel"),
+        ([episode(displacement=np.zeros(3))], r"displacement must have shape \(T, dim\), got \(3,\)"),
+        ([episode(displacement=np.zeros((4, 2)))], r"4 images and as many displacements.*displacement\[:-1\]"),
+        ([episode(displacement=np.zeros((2, 2)))], "has 2 displacements and 4 images, not one more"),
+        ([episode(touched=np.zeros(4, bool))], r"touched must have one entry for each displacement, 3 of them"),
+        ([episode(ground_truth=np.zeros(4))], "ground_truth must map names to arrays, got ndarray"),
+        ([episode(ground_truth={"p": np.zeros(3)})], r"ground_truth\['p'\] must have one entry for each image, 4 of"),
+        ([episode(), episode(images=np.zeros((4, 8, 8, 3), np.uint8))], r"episode 1 differs .* in images: expected"),
+        ([episode(), episode(touched=np.zeros(3, bool))], "episode 1 differs from the first one in the rest"),
+        ([episode(), episode(displacement=np.zeros((3, 3)))], "episode 1 differs from the first one in the rest"),
+        ([episode(displacement=np.full((3, 2), np.nan))], "displacement must be finite"),
+    ],
+)
+def test_episodes_that_do_not_fit_are_refused(episodes, message) -> None:
+    with pytest.raises(TransitionsError, match=message):
+        Transitions.from_episodes(episodes, "R2")

@@ -7,10 +7,11 @@ from equiact.agents.evaluation.statistics import mcnemar, wilson_interval
 from equiact.agents.policies.demonstrations import demonstrate
 from equiact.agents.policies.experts import expert
 from equiact.envs.data.policy import GroundTruthPolicy
+from equiact.envs.perturbations.errors import PerturbationError
 from equiact.envs.worlds.registry import world_class
-from equiact.envs.wrappers.perturbation import Perturbation, PerturbationError
+from equiact.envs.wrappers.task_perturbation import TaskPerturbation
 
-PUSH = Perturbation(0.02, onset=1, duration=5, idle=2)
+PUSH = TaskPerturbation(0.02, onset=1, duration=5, idle=2)
 
 
 class Expert:
@@ -68,19 +69,19 @@ def test_a_push_is_the_same_whatever_the_policy(started, monkeypatch):
 def test_a_push_that_did_nothing_fails_the_run(started):
     world, initial = started
     with pytest.raises(PerturbationError, match="it had no effect; raise its magnitude"):
-        run_trial(world, initial, Still(world), Perturbation(0.0005, onset=1, duration=3, idle=0))
+        run_trial(world, initial, Still(world), TaskPerturbation(0.0005, onset=1, duration=3, idle=0))
 
 
 def test_a_push_that_comes_too_late_fails_the_run(started):
     """The clean episodes of the expert are over by then: the median of no receipts is not a pass."""
     world, initial = started
     with pytest.raises(PerturbationError, match="all 4 episodes were over before the perturbation began"):
-        run_trial(world, initial, Expert(world), Perturbation(0.02, onset=30, duration=5, idle=2))
+        run_trial(world, initial, Expert(world), TaskPerturbation(0.02, onset=30, duration=5, idle=2))
 
 
 def test_the_smallest_receipt_is_an_argument(started):
     world, initial = started
-    weak = Perturbation(0.0005, onset=1, duration=3, idle=0)
+    weak = TaskPerturbation(0.0005, onset=1, duration=3, idle=0)
     trial = run_trial(world, initial, Still(world), weak, min_receipt=1e-4)
     assert 1e-4 < np.median(trial.receipt) < 0.01
 

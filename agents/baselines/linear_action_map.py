@@ -17,7 +17,7 @@ def latent_to_action(encoder: Encoder, transitions: Transitions) -> Callable[[ND
 
     ``W = argmin Σ ‖Δz W − a‖²`` over transitions. The result keeps the length of its argument and changes its direction
     only: ``f(Δz) = ‖Δz‖ · Δz W / ‖Δz W‖``. A gradient in another space tells no more than a direction. An equivariant
-    encoder does not need this map.
+    encoder does not need this map, and `equiact.agents.recovery.action_maps.LinearActionMap` keeps the length, too.
 
     Args:
         encoder: an encoder with the latent ``"agent"``.
@@ -25,7 +25,7 @@ def latent_to_action(encoder: Encoder, transitions: Transitions) -> Callable[[ND
 
     Returns:
         A function from displacements of the latent ``(B, n)`` and observations to displacements ``(B, dim)``: the
-        argument ``to_action`` of `RecoveryPolicy`.
+        ``to_action`` of a `FunctionActionMap`.
     """
     latent = encoder.encode(transitions.frames)["agent"]
     moves = latent[transitions.end] - latent[transitions.start]

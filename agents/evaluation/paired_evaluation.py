@@ -6,10 +6,9 @@ the condition that is compared, and outcomes can be compared episode by episode 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 from ...envs.batched_envs.world_episodes import WorldEpisodes
 from ...envs.data.policy import Policy, PolicyLike, as_policy
 from ...envs.data.rollout import rollout
+from ...envs.perturbations.errors import PerturbationError
 from ...envs.simulation.state_layout import Float
 from ...envs.worlds.task_world import TaskWorld
-from ...envs.wrappers.perturbation import Perturbation, PerturbationError, PerturbationInjector
-from ..recovery.conformal import Trigger, calibrate_trigger
+from ...envs.wrappers.task_perturbation import PerturbationInjector, TaskPerturbation
+from ..recovery.calibration import Alarm, WatchedEpisode, require_alarms, trigger_of
+from ..recovery.conformal import Trigger
 from ..recovery.recovery_policy import RecoveryPolicy
-
-Alarm = Literal["density", "innovation", "dwell"]
-"""A quantity that may trigger a recovery; see `RecoveryPolicy`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def run_trial(
     world: TaskWorld,
     initial: Any,
     policy: PolicyLike,
-    perturbation: Perturbation | None = None,
+    perturbation: TaskPerturbation | None = None,
     *,
     seed: int = 0,
     min_receipt: float = 0.01,
@@ -166,29 +164,27 @@ def calibrate_on_episodes(
     alarms: Sequence[Alarm] = get_args(Alarm),
     false_alarms: float = 0.05,
 ) -> Trigger:
-    """Calibrate a trigger on clean episodes in which the base policy succeeds (`calibrate_trigger`).
+    """Calibrate a trigger on clean episodes in which the base policy succeeds, in a batch of our worlds.
+
+    `equiact.agents.recovery.calibration.calibrate_recovery` does so in any environment, without knowing the success.
 
     Args:
         world: the batch, one episode in each world.
         initial: what `World.save` returned after a reset; keep it apart from the episodes of the evaluation.
-        watching: a recovery policy around the base policy whose trigger never acts: ``Trigger(-math.inf, 1.0)``.
+        watching: a recovery policy around the base policy whose trigger never acts: ``Trigger.never()``.
         alarms: quantities that may trigger a recovery. The density keeps its share of ``false_alarms`` even without.
         false_alarms: share of clean episodes in which recovery may act, between 0 and 1.
 
     Raises:
         ValueError: ``false_alarms`` is out of range, an alarm is unknown, or too few episodes succeeded.
     """
-    if not 0 < false_alarms < 1:
-        raise ValueError(f"false_alarms must lie between 0 and 1, both excluded, got {false_alarms}")
-    unknown = set(alarms) - set(get_args(Alarm))
-    if unknown or not alarms:
-        raise ValueError(f"alarms must be at least one of {get_args(Alarm)}, got {tuple(alarms)}")
+    require_alarms(alarms, false_alarms)
     trial = run_trial(world, initial, watching)
-    succeeded = np.flatnonzero(trial.success)
+    succeeded = [_watched(trial, int(index)) for index in np.flatnonzero(trial.success)]
+    return trigger_of(succeeded, alarms, false_alarms)
 
-    def observed(name: str) -> list[NDArray[Any]]:
-        return [trial.episode(name, int(index)) for index in succeeded]
 
-    innovations, dwells = (observed(name) if name in alarms else () for name in ("innovation", "dwell"))
-    trigger = calibrate_trigger(observed("log_density"), innovations, dwells, false_alarms)
-    return trigger if "density" in alarms else replace(trigger, threshold=-math.inf)
+def _watched(trial: Trial, index: int) -> WatchedEpisode:
+    """Return what was estimated in an episode of a trial."""
+    log_density, innovation, dwell = (trial.episode(name, index) for name in ("log_density", "innovation", "dwell"))
+    return WatchedEpisode(log_density, innovation, dwell, np.zeros(len(dwell)), terminated=True)

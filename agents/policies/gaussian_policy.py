@@ -17,6 +17,20 @@ from .policy_card import KIND, read_policy
 NAME = "squashed-gaussian"
 """The entry ``policy`` of the card of a saved `SquashedGaussianPolicy`."""
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "leaky_relu": nn.LeakyReLU,
+    "mish": nn.Mish,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+}
+"""Activation functions, with their default arguments, by the names that cards use."""
+
 
 class SquashedGaussianPolicy(nn.Module):
     """A Gaussian policy whose samples are squashed into a box: ``a = low + (high − low) (tanh(u) + 1) / 2``.
@@ -30,9 +44,11 @@ class SquashedGaussianPolicy(nn.Module):
         low: lowest action, ``(n,)``.
         high: highest action, ``(n,)``.
         net_arch: widths of the hidden layers.
+        activation: name of the activation function behind each hidden layer, such as ``"relu"`` or ``"tanh"``.
 
     Raises:
-        ValueError: the bounds have different lengths, are not finite, or are not in order; or a size is not positive.
+        ValueError: the bounds have different lengths, are not finite, or are not in order; a size is not positive; or
+            there is no such activation function.
 
     Example:
         >>> policy = SquashedGaussianPolicy(4, low=[-0.3, -0.3], high=[0.3, 0.3], net_arch=[16])
@@ -41,7 +57,12 @@ class SquashedGaussianPolicy(nn.Module):
     """
 
     def __init__(
-        self, observations: int, low: NDArray[Any] | list[float], high: NDArray[Any] | list[float], net_arch: list[int]
+        self,
+        observations: int,
+        low: NDArray[Any] | list[float],
+        high: NDArray[Any] | list[float],
+        net_arch: list[int],
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         self.low, self.high = np.array(low, np.float32), np.array(high, np.float32)
@@ -51,10 +72,12 @@ class SquashedGaussianPolicy(nn.Module):
         sizes = [observations, *net_arch]
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(f"positive numbers were expected as observations and net_arch, got {sizes}")
-        self.observations, self.net_arch = observations, list(net_arch)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"one of {', '.join(ACTIVATIONS)} was expected as the activation, got {activation!r}")
+        self.observations, self.net_arch, self.activation = observations, list(net_arch), activation
         layers: list[nn.Module] = []
         for width_in, width in pairwise(sizes):
-            layers += [nn.Linear(width_in, width), nn.ReLU()]
+            layers += [nn.Linear(width_in, width), ACTIVATIONS[activation]()]
         self.body = nn.Sequential(*layers)
         self.mean = nn.Linear(sizes[-1], len(self.low))
         self.log_std = nn.Linear(sizes[-1], len(self.low))
@@ -103,6 +126,7 @@ class SquashedGaussianPolicy(nn.Module):
             "low": self.low.tolist(),
             "high": self.high.tolist(),
             "net_arch": self.net_arch,
+            "activation": self.activation,
         }
         write_artifact(folder, KIND, card, self.state_dict())
 
@@ -124,6 +148,7 @@ class SquashedGaussianPolicy(nn.Module):
         card, tensors = read_policy(folder, NAME, limits)
         try:
             arguments = (card["observations"], card["low"], card["high"], card["net_arch"])
+            activation = card.get("activation", "relu")  # older cards have none
         except KeyError as error:
             raise ArtifactError(f"expected the card of a policy in {folder}, got one without {error}") from error
-        return load_into(lambda: cls(*arguments), tensors, folder, limits)
+        return load_into(lambda: cls(*arguments, activation), tensors, folder, limits)

@@ -11,11 +11,12 @@ import gymnasium as gym
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from ...envs.worlds.task_world import TaskWorld
 from ...representations.learning.config import ConfigError, check_range
 from ..evaluation.rollouts import Evaluation, evaluate_policy
-from .gaussian_policy import SquashedGaussianPolicy
+from .gaussian_policy import ACTIVATIONS, SquashedGaussianPolicy
 from .saved_policies import load_policy
 from .sb3_vec_env import Observe, WorldVecEnv
 
@@ -144,26 +145,49 @@ def train_sac(
 
 
 def to_policy(model: SAC) -> SquashedGaussianPolicy:
-    """Return the actor of a model, on the CPU and in evaluation mode.
+    """Return the actor of a model, with its architecture and activation, on the CPU and in evaluation mode.
 
     Raises:
-        TypeError: the observations are not vectors, the actions are not a Box, or the actor is not a plain MLP with
-            ReLU activations.
+        TypeError: the observations are not vectors, the actions are not a Box, the observations are normalised by
+            ``VecNormalize``, or the actor is more than an MLP with one of the usual activation functions.
     """
     space, observations = model.action_space, model.observation_space.shape
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or observations is None or len(observations) != 1:
         raise TypeError(
             f"a model with vectors of observations and actions was expected, got {model.observation_space} and {space}"
         )
+    if model.get_vec_normalize_env() is not None:
+        raise TypeError(
+            "a model of plain observations was expected, got one trained with VecNormalize, whose statistics a saved "
+            "policy does not hold; use model.save and VecNormalize.save"
+        )
     actor = model.policy.actor
     try:
+        widths, activation = _architecture(actor)
         parts: dict[str, Any] = {"body": actor.latent_pi, "mean": actor.mu, "log_std": actor.log_std}
-        widths = [layer.out_features for layer in actor.latent_pi if isinstance(layer, torch.nn.Linear)]
-        policy = SquashedGaussianPolicy(observations[0], space.low, space.high, widths)
+        policy = SquashedGaussianPolicy(observations[0], space.low, space.high, widths, activation)
         policy.load_state_dict({f"{p}.{k}": v for p, part in parts.items() for k, v in part.state_dict().items()})
-    except (AttributeError, RuntimeError) as error:
-        raise TypeError(f"a model with a plain MLP as its actor was expected, got {actor}") from error
+    except (AttributeError, RuntimeError, ValueError) as error:
+        raise TypeError(f"a model with a plain MLP as its actor was expected ({error}), got {actor}") from error
     return policy.eval()
+
+
+def _architecture(actor: Any) -> tuple[list[int], str]:
+    """Return the widths of the hidden layers of an actor and the name of its activation function.
+
+    Raises:
+        ValueError: it is no MLP, that is no alternation of linear layers and one activation function.
+    """
+    if type(actor.features_extractor) is not FlattenExtractor:
+        raise ValueError(f"its features extractor is {type(actor.features_extractor).__name__}; encode in a wrapper")
+    linear, activations = list(actor.latent_pi)[::2], list(actor.latent_pi)[1::2]
+    names = {str(cls()): name for name, cls in ACTIVATIONS.items()}
+    found = {names.get(str(each), "") for each in activations}
+    if len(linear) != len(activations) or not all(type(each) is torch.nn.Linear for each in linear):
+        raise ValueError("its hidden layers are not linear layers with an activation each")
+    if len(found) > 1 or "" in found:
+        raise ValueError(f"its activation function is none of {', '.join(ACTIVATIONS)} with default arguments")
+    return [each.out_features for each in linear], found.pop() if found else "relu"
 
 
 def save_policy(model: SAC, folder: str | Path) -> None:

@@ -50,6 +50,16 @@ class Trigger:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
 
+    @classmethod
+    def never(cls) -> Trigger:
+        """Return a trigger that never acts, for policies that watch only."""
+        return cls(threshold=-math.inf, temperature=1.0)
+
+    @property
+    def can_act(self) -> bool:
+        """Whether any quantity may raise an alarm."""
+        return self.threshold > -math.inf or self.innovation < math.inf or self.dwell < math.inf
+
     def blend(self, log_density: Tensor) -> Tensor:
         """Return the weight of the base policy, ``sigmoid((log ρ − threshold) / temperature)``; 1 at threshold -inf."""
         if self.threshold == -math.inf:
@@ -85,14 +95,14 @@ class Trigger:
 
 
 def calibrate_trigger(
-    log_densities: Sequence[NDArray[Any]],
-    innovations: Sequence[NDArray[Any]] = (),
-    dwells: Sequence[NDArray[Any]] = (),
+    log_densities: Sequence[NDArray[Any] | Tensor],
+    innovations: Sequence[NDArray[Any] | Tensor] = (),
+    dwells: Sequence[NDArray[Any] | Tensor] = (),
     false_alarms: float = 0.05,
     *,
     median_odds: float = 99.0,
 ) -> Trigger:
-    """Return a trigger whose false-alarm rate on clean episodes is at most ``false_alarms``.
+    """Return a trigger whose false-alarm rate on clean episodes is at most ``false_alarms``, on average.
 
     The method is split conformal prediction. The threshold is the ``⌊α (n + 1)⌋``-th smallest of the lowest log
     densities of ``n`` held-out episodes. Another exchangeable episode falls below it with a probability of at most
@@ -103,7 +113,8 @@ def calibrate_trigger(
     et al., *Distribution-free predictive inference for regression*, JASA 2018.
 
     Args:
-        log_densities: log densities of the steps of each held-out episode, which the density was not fitted to.
+        log_densities: log densities of the steps of each held-out episode, which the density was not fitted to; arrays
+            or tensors.
         innovations: innovations of the same steps; empty to ignore them.
         dwells: numbers of steps in one place at the same steps; empty to ignore them.
         false_alarms: share of clean episodes in which recovery may act, between 0 and 1.
@@ -123,15 +134,15 @@ def calibrate_trigger(
     if not 1 < median_odds < math.inf:
         raise ValueError(f"median_odds must be finite and above 1, got {median_odds}")
     count = len(log_densities)
-    for name, series in (("log_densities", log_densities), ("innovations", innovations), ("dwells", dwells)):
-        _require_episodes(name, series, count)
+    log_densities = _episodes("log_densities", log_densities, count)
+    innovations, dwells = _episodes("innovations", innovations, count), _episodes("dwells", dwells, count)
     share = false_alarms / (1 + bool(len(innovations)) + bool(len(dwells)))
     rank = math.floor(share * (count + 1))
     if rank < 1:
         needed = math.ceil(1 / share) - 1
         raise ValueError(f"{false_alarms:.1%} false alarms need at least {needed} held-out episodes, got {count}")
     threshold = float(np.sort([np.min(episode) for episode in log_densities])[rank - 1])
-    median = float(np.median(np.concatenate([np.asarray(episode) for episode in log_densities])))
+    median = float(np.median(np.concatenate(log_densities)))
     temperature = max(median - threshold, 1e-6) / math.log(median_odds)
     return Trigger(threshold, temperature, _highest(innovations, rank), _highest(dwells, rank))
 
@@ -141,10 +152,14 @@ def _highest(series: Sequence[NDArray[Any]], rank: int) -> float:
     return float(np.sort([np.max(episode) for episode in series])[-rank]) if len(series) else math.inf
 
 
-def _require_episodes(name: str, series: Sequence[NDArray[Any]], count: int) -> None:
+def _episodes(name: str, series: Sequence[Any], count: int) -> list[NDArray[Any]]:
+    """Return the values of each episode, ``(T,)``, of arrays, lists or tensors."""
     if len(series) not in (0, count):
         raise ValueError(f"{name} of {count} episodes were expected, as many as log_densities, got {len(series)}")
-    for index, episode in enumerate(series):
-        if not np.size(episode) or not np.isfinite(episode).all():
-            problem = "a value that is not finite" if np.size(episode) else "no step"
+    arrays = [each.detach().cpu().numpy() if isinstance(each, Tensor) else np.asarray(each) for each in series]
+    for index, episode in enumerate(arrays):
+        if episode.dtype.kind not in "fiu" or not episode.size or not np.isfinite(episode).all():
+            problem = "no step" if not episode.size else "a value that is not finite"
+            problem = problem if episode.dtype.kind in "fiu" else f"values of type {episode.dtype}"
             raise ValueError(f"finite {name} of at least one step were expected, got {problem} in episode {index}")
+    return [episode.reshape(-1) for episode in arrays]

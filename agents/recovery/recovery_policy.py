@@ -25,32 +25,35 @@ Deviations from the paper
   (`equiact.agents.recovery.conformal`). The paper sets threshold and temperature by hand for each task. Take episodes
   of the base policy: it drifts where the expert does not.
 * **Any base policy**, whose actions are replaced where they are not finite.
+* **Any actions.** The paper's actions are displacements. An `ActionMap` converts others: velocities, forces, targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...envs.data.policy import PolicyLike, as_policy
+from ...envs.batched_envs.batch_rows import count_rows
+from ...envs.batched_envs.image_reader import copy_observation
+from ...envs.data.policy import PolicyLike, as_policy, seed_policy
 from ...representations.densities.density import Density
 from ...representations.encoders.encoder import Encoder, as_tensor
+from .action_maps import ActionMap, IdentityActionMap
 from .config import RecoveryConfig
 from .conformal import Trigger
 from .episode_state import Decision, EpisodeState, Latents, Mask, RecoveryStep, StepEstimate, Values
+from .latent_reader import LatentFunction, LatentReader
+from .policy_spaces import clip_to, is_single, observation_space_of, require_box
 from .strategies import climb_gradient, go_back
 
-Observations = NDArray[Any]
-"""A batch of observations, ``(B, ...)``."""
-
-
-def _identity(displacement: NDArray[Any], observation: Observations) -> NDArray[Any]:
-    return displacement
+Observations = Any
+"""A batch of observations: an array ``(B, ...)``, or a dict of such arrays."""
 
 
 class RecoveryPolicy:
@@ -65,23 +68,27 @@ class RecoveryPolicy:
 
     Args:
         base: the base policy, or a function from observations to actions ``(B, dim + commands)``.
-        encoder: an encoder with the latent ``"agent"``, or a function from observations to latents ``(B, n)``.
+        encoder: an encoder of a translation group ``R^n`` with the latent ``"agent"``, or a function from a batch of
+            observations to latents ``(B, n)``, such as positions. Actions must move the latent by translations.
         density: density of the demonstrations in that latent.
-        trigger: decides when to recover, such as `equiact.agents.recovery.conformal.calibrate_trigger` returns.
+        trigger: decides when to recover, as `calibration.calibrate_recovery` and `conformal.calibrate_trigger` return.
         config: hyper-parameters.
-        to_action: maps a displacement of the latent ``(B, n)`` and the observations to that of an action ``(B, dim)``;
-            the identity if not given.
-        to_latent: maps the displacement of an action ``(B, dim)`` to that of the latent ``(B, n)``; the identity if not
-            given.
+        action_map: converts displacements of the latent to actions and back; actions are displacements if not given.
+        action_space: actions are clipped to it; if None, that of the base policy, if it has one.
+        observation_space: space of one observation, to tell one from a batch; if None, that of the base policy, or the
+            images of the encoder. If none is known, a batch is expected.
+        image_key: entry of Dict observations for encoders and densities of images; the only image among them if None.
 
     Attributes:
         config: hyper-parameters.
+        trigger: decides when to recover.
         report: report of the last step; None before the first.
         faults: number of steps so far in which the base policy returned a value that is not finite, or the density had
             no gradient.
 
     Raises:
         DensityError: the density was not fitted.
+        ValueError: the group of the encoder is no translation group, or the action space is not continuous.
 
     Example:
         >>> from equiact.representations.densities.registry import make_density
@@ -102,70 +109,95 @@ class RecoveryPolicy:
     def __init__(
         self,
         base: PolicyLike,
-        encoder: Encoder | Callable[[Observations], NDArray[Any]],
+        encoder: Encoder | LatentFunction,
         density: Density,
         trigger: Trigger,
         config: RecoveryConfig,
         *,
-        to_action: Callable[[NDArray[Any], Observations], NDArray[Any]] = _identity,
-        to_latent: Callable[[NDArray[Any]], NDArray[Any]] = lambda action: action,
+        action_map: ActionMap | None = None,
+        action_space: gym.Space[Any] | None = None,
+        observation_space: gym.Space[Any] | None = None,
+        image_key: str | None = None,
     ) -> None:
         density.require_fitted()
         self.config = config
+        self.trigger = trigger
         self.report: RecoveryStep | None = None
         self.faults = 0
         self._base = as_policy(base)
-        self._encoder = encoder
+        self._reader = LatentReader(encoder, density, image_key)
         self._density = density
-        self._trigger = trigger
-        self._to_action = to_action
-        self._to_latent = to_latent
+        self._action_map = action_map or IdentityActionMap()
+        bounds = getattr(base, "action_space", None) if action_space is None else action_space
+        self._action_space = None if bounds is None else require_box(bounds)
+        declared = observation_space_of(base, encoder)
+        self._observation_space = declared if observation_space is None else observation_space
+
+    def with_trigger(self, trigger: Trigger) -> Self:
+        """Return the same policy with another trigger, and no faults yet."""
+        policy = copy.copy(self)
+        policy.trigger, policy.report, policy.faults = trigger, None, 0
+        return policy
+
+    def seed(self, generator: np.random.Generator) -> None:
+        """Let the base policy draw its random numbers from this generator, if it draws any."""
+        seed_policy(self._base, generator)
 
     def predict(
         self,
         observation: Observations,
         state: Any = None,
-        episode_start: NDArray[np.bool_] | None = None,
+        episode_start: NDArray[np.bool_] | bool | None = None,
         deterministic: bool = True,
     ) -> tuple[NDArray[Any], Any]:
-        """Return actions ``(B, dim + commands)`` for a batch of observations, and the state for the next call.
+        """Return actions for a batch of observations, or for one, and the state for the next call.
+
+        Args:
+            observation: a batch of observations, or one, as in Stable-Baselines3.
+            state: what the last call returned; None at first.
+            episode_start: ``(B,)`` bool, true where the observation is the first one of an episode.
+            deterministic: passed to the base policy.
+
+        Returns:
+            Actions ``(B, dim + commands)``, or ``(dim + commands,)`` for one observation, and the state.
 
         Raises:
-            ValueError: the latents do not have the dimension of the density, or the base policy returns actions of
-                another shape.
+            ValueError: the latents do not have the dimension of the density, or the base policy or the action map
+                return arrays of another shape, or the action map values that are not finite.
         """
-        latent = self._encode(observation)
+        starts = None if episode_start is None else np.atleast_1d(np.asarray(episode_start, bool))
+        if not is_single(observation, self._observation_space):
+            return self._predict_batch(observation, state, starts, deterministic)
+        action, state = self._predict_batch(copy_observation(observation, batch=True), state, starts, deterministic)
+        return action[0], state
+
+    def _predict_batch(
+        self, observation: Observations, state: Any, episode_start: Mask | None, deterministic: bool
+    ) -> tuple[NDArray[Any], EpisodeState]:
+        """Return actions and the state for a batch of observations."""
+        latent = self._reader.latent(observation)
         state = self._remember(observation, latent, state, episode_start)
         action, base_state = self._base_action(observation, state.base, episode_start, deterministic)
         estimate = self._estimate(latent, state)
         decision = self._decide(observation, estimate, state)
         finite = np.asarray(np.isfinite(action).all(1))
         weight = np.where(finite | decision.fault, decision.weight, 0.0).astype(np.float32)
-        action = self._combine(action, finite, weight, decision, observation)
+        action = clip_to(self._action_space, self._combine(action, finite, weight, decision, observation))
         self._report(estimate, decision, weight, finite)
-        displacement = action[:, : action.shape[1] - self.config.commands]
+        end = action.shape[1] - self.config.commands
         return action, replace(
             decision.state,
-            commands=action[:, displacement.shape[1] :].copy(),
-            predicted=latent + self._to_latent(displacement),
+            commands=action[:, end:].copy(),
+            predicted=latent + self._displacement(action[:, :end], latent, observation),
             anchor=np.where((estimate.dwell > 0)[:, None], decision.state.anchor, latent),
             dwell=estimate.dwell,
             base=base_state,
         )
 
-    def _encode(self, observation: Observations) -> Latents:
-        """Return the latents of the agent."""
-        if isinstance(self._encoder, Encoder):
-            latent = np.asarray(self._encoder.encode(observation)["agent"])
-        else:
-            latent = np.asarray(self._encoder(observation), np.float32)
-        expected = (len(observation), self._density.dim)
-        if latent.shape != expected:
-            raise ValueError(
-                f"latents (B, {expected[1]}) were expected, which the density was fitted to; "
-                f"the encoder gives {latent.shape}"
-            )
-        return latent
+    def _displacement(self, action: NDArray[Any], latent: Latents, observation: Observations) -> NDArray[Any]:
+        """Return the displacements of the latent that actions perform."""
+        moved = np.asarray(self._action_map.to_displacement(action, observation))
+        return _require_finite("to_displacement", moved, latent.shape)
 
     def _remember(
         self, observation: Observations, latent: Latents, state: EpisodeState | None, episode_start: Mask | None
@@ -173,10 +205,14 @@ class RecoveryPolicy:
         """Return the memory of the episodes, new where an episode starts."""
         if state is not None and (episode_start is None or not episode_start.any()):
             return state
-        scene = self._density.scene_of(observation).numpy()
-        fresh = EpisodeState.begin(scene, latent, self.config.commands)
+        fresh = EpisodeState.begin(self._reader.scene(observation), latent, self.config.commands)
         if state is None or episode_start is None:
             return fresh
+        if len(state.dwell) != len(latent):
+            raise ValueError(
+                f"a state of {len(latent)} episodes was expected, one for each observation, got one of "
+                f"{len(state.dwell)}; begin with state=None"
+            )
         return state.restarted(fresh, episode_start)
 
     def _base_action(
@@ -184,11 +220,10 @@ class RecoveryPolicy:
     ) -> tuple[NDArray[np.float64], Any]:
         """Return the actions of the base policy and its recurrent state."""
         action, state = self._base.predict(observation, state, episode_start, deterministic)
-        action = np.array(action, np.float64)
-        if action.ndim != 2 or len(action) != len(observation) or action.shape[1] <= self.config.commands:
+        action, count = np.array(action, np.float64), count_rows(observation)
+        if action.ndim != 2 or len(action) != count or action.shape[1] <= self.config.commands:
             raise ValueError(
-                f"actions ({len(observation)}, dim + {self.config.commands}) were expected of the base policy, "
-                f"got {action.shape}"
+                f"actions ({count}, dim + {self.config.commands}) were expected of the base policy, got {action.shape}"
             )
         return action, state
 
@@ -202,7 +237,7 @@ class RecoveryPolicy:
         return StepEstimate(
             latent=latent,
             log_density=log_density,
-            blend=self._trigger.blend(torch.from_numpy(log_density)).numpy(),
+            blend=self.trigger.blend(torch.from_numpy(log_density)).numpy(),
             context=context,
             innovation=np.linalg.norm(latent - state.predicted, axis=1),
             dwell=np.where(stays & ~state.returning, state.dwell + 1, 0),
@@ -212,7 +247,8 @@ class RecoveryPolicy:
         """Return the decision of the strategy."""
         if self.config.climb:
             return climb_gradient(self._density, estimate, state)
-        return go_back(self._density, self._trigger, self.config, observation, estimate, state)
+        seen = self._reader.scene_observation(observation)
+        return go_back(self._density, self.trigger, self.config, seen, estimate, state)
 
     def _combine(
         self,
@@ -224,13 +260,21 @@ class RecoveryPolicy:
     ) -> NDArray[np.float64]:
         """Return the displacements of base policy and recovery, weighted, and the commands of one of them."""
         end = action.shape[1] - self.config.commands
-        recovery = self._to_action(self.config.step * decision.direction, observation)
-        action = np.where(finite[:, None], action, 0.0)
+        recovery = self._to_action(self.config.step * decision.direction, observation, end)
+        if not finite.all():
+            action = np.where(finite[:, None], action, 0.0)
+            action[~finite, :end] = self._to_action(np.zeros_like(decision.direction), observation, end)[~finite]
         blended = weight[:, None] * action[:, :end] + (1 - weight[:, None]) * recovery
         combined = np.concatenate([blended, action[:, end:]], 1)
         holds = ~finite | (weight < 0.5) & (not self.config.climb)
         combined[holds, end:] = decision.state.commands[holds]
         return combined
+
+    def _to_action(self, displacement: NDArray[Any], observation: Observations, dim: int) -> NDArray[Any]:
+        """Return the actions that perform displacements of the latent."""
+        action = np.asarray(self._action_map.to_action(displacement, observation))
+        action = _require_finite("to_action", action, (len(displacement), dim))
+        return action if self._action_space is None else clip_to(self._action_space, action)
 
     def _report(self, estimate: StepEstimate, decision: Decision, weight: Values, finite: Mask) -> None:
         """Set the report of this step, and count its faults."""
@@ -245,3 +289,10 @@ class RecoveryPolicy:
             fault=fault,
         )
         self.faults += int(fault.sum())
+
+
+def _require_finite(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    if values.shape != shape or not np.isfinite(values).all():
+        problem = "values that are not finite" if values.shape == shape else f"shape {values.shape}"
+        raise ValueError(f"{name} of the action map must return finite numbers of shape {shape}, got {problem}")
+    return values

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...envs.batched_envs.batch_rows import select_rows
 from ...representations.densities.density import Density
 from ...representations.encoders.encoder import as_tensor
 from .config import RecoveryConfig
@@ -30,7 +30,7 @@ def go_back(
     density: Density,
     trigger: Trigger,
     config: RecoveryConfig,
-    observation: NDArray[Any],
+    observation: Any,
     estimate: StepEstimate,
     state: EpisodeState,
 ) -> Decision:
@@ -69,12 +69,12 @@ def go_back(
     return Decision(weight, np.where(returning[:, None], back, uphill), fault & ~returning, state)
 
 
-def _observe_again(density: Density, observation: NDArray[Any], scene: Values, arrived: Mask) -> Values:
+def _observe_again(density: Density, observation: Any, scene: Values, arrived: Mask) -> Values:
     """Return the features of the scene, renewed where the agent has arrived at the start."""
     if not arrived.any():
         return scene
     renewed = scene.copy()
-    renewed[arrived] = density.scene_of(observation[arrived]).numpy()
+    renewed[arrived] = density.scene_of(select_rows(observation, arrived)).numpy()
     return renewed
 
 

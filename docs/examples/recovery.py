@@ -2,44 +2,70 @@
 
 import gymnasium as gym
 import numpy as np
-import torch
-from equiact import RecoveryConfig, RecoveryPolicy, calibrate_trigger, scale_steps
-from equiact.representations.densities.mixture import MixtureConfig, MixtureDensity
+from equiact import RecoveryConfig, RecoveryPolicy, Trigger
+from equiact.agents.recovery.action_maps import LinearActionMap
+from equiact.agents.recovery.calibration import calibrate_recovery
+from equiact.representations.densities.kernel import KernelConfig, KernelDensity
 from stable_baselines3 import PPO
 
 
-def joint_angles(observations):
-    """Return a latent on which actions act as translations: Reacher observes cosines and sines of its two joints."""
-    return np.arctan2(observations[:, 2:4], observations[:, :2])
+class JointAngles(gym.ObservationWrapper):
+    """Observe the angles of the joints, too, as the encoders of a robot measure them."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (12,), np.float64)
+
+    def observation(self, observation):
+        return np.append(observation, self.unwrapped.data.qpos[:2])
 
 
-def episode(policy, seed):
-    """Return the latents of one clean episode."""
-    observation, _ = env.reset(seed=seed)
-    seen, done = [], False
-    while not done:
-        seen.append(observation)
-        observation, _, terminated, truncated, _ = env.step(policy.predict(observation)[0])
-        done = terminated or truncated
-    return torch.tensor(joint_angles(np.array(seen)), dtype=torch.float32)
+def record(policy, steps):
+    """Return observations before and after each action, and the actions."""
+    before, actions, after = [], [], []
+    observation, _ = env.reset(seed=0)
+    for _ in range(steps):
+        action = policy(observation)
+        before.append(observation)
+        actions.append(action)
+        observation, _, terminated, truncated, _ = env.step(action)
+        after.append(observation)
+        if terminated or truncated:
+            observation, _ = env.reset()
+    return np.array(before), np.array(actions), np.array(after)
 
 
-env = gym.make("Reacher-v5")
+env = JointAngles(gym.make("Reacher-v5"))
 base = PPO("MlpPolicy", env, n_steps=64, seed=0, device="cpu")  # yours, trained
 
-density = MixtureDensity(dim=2, config=scale_steps(MixtureConfig(), 0.1))
-density.fit(torch.cat([episode(base, seed) for seed in range(10)]))
-held_out = [density.log_prob(episode(base, seed)).detach().numpy() for seed in range(100, 120)]
+# 1. The density of the states that the policy knows. The latent is the pair of angles: torques move it.
+known, _, _ = record(lambda observation: base.predict(observation)[0], steps=500)
+density = KernelDensity(2, config=KernelConfig(kernels=500))
+density.fit(known[:, -2:])
 
-policy = RecoveryPolicy(
-    base,
-    joint_angles,
-    density,
-    calibrate_trigger(held_out, false_alarms=0.05),
-    RecoveryConfig(step=0.1),
-    to_action=lambda displacement, observations: np.clip(10 * displacement, -1, 1),  # a torque
-    to_latent=lambda actions: 0.1 * actions,
+# 2. What displacement a torque performs, besides that of the velocity.
+env.action_space.seed(0)
+before, actions, after = record(lambda observation: env.action_space.sample(), steps=1000)
+action_map = LinearActionMap.fit(
+    actions,
+    after[:, -2:] - before[:, -2:],
+    features=lambda observations: observations[:, 6:8],
+    observations=before,
 )
-observation, _ = env.reset(seed=0)
-action, state = policy.predict(observation[None], None, np.array([True]))
-assert action.shape == (1, 2)
+
+# 3. The thresholds of all alarms, on clean episodes of the policy.
+watching = RecoveryPolicy(
+    base,
+    lambda observations: observations[:, -2:],
+    density,
+    Trigger.never(),
+    RecoveryConfig(step=0.05, restart=False),
+    action_map=action_map,
+)
+trigger = calibrate_recovery(env, watching, episodes=60, seed=1, false_alarms=0.05)
+
+# 4. Use it like the policy itself.
+policy = watching.with_trigger(trigger)
+observation, _ = env.reset(seed=2)
+action, state = policy.predict(observation, None, episode_start=True)
+assert env.action_space.contains(action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,31 @@ def replace_observation_rows(base: Any, final: Any, rows: Mask) -> Any:
     for row in np.flatnonzero(rows):
         merged[row] = final[row]
     return merged
+
+
+def count_rows(observation: Any) -> int:
+    """Return the number of observations in a batch of arrays, dicts or tuples.
+
+    >>> count_rows({"image": np.zeros((3, 8, 8, 3)), "state": np.zeros((3, 2))})
+    3
+    """
+    if isinstance(observation, Mapping):
+        return count_rows(next(iter(observation.values())))
+    return count_rows(observation[0]) if isinstance(observation, tuple) else len(observation)
+
+
+def select_rows(observation: Any, rows: Any) -> Any:
+    """Return some rows of a batch of observations of arrays, dicts or tuples.
+
+    Args:
+        observation: the batch.
+        rows: a mask ``(n,)`` bool, indices or a slice.
+    """
+    if isinstance(observation, Mapping):
+        return {key: select_rows(value, rows) for key, value in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(select_rows(value, rows) for value in observation)
+    return observation[rows]
 
 
 def equal_rows(one: Any, other: Any, count: int) -> Mask:

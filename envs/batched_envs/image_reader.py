@@ -45,14 +45,27 @@ class FrameReader:
             if self._key is not None:
                 raise ValueError(f"image_key={self._key!r} was given, but observations are no Dict; leave it out")
             return observation if _is_frames(observation) else None
-        images = [key for key, value in observation.items() if _is_frames(value)]
-        if self._key is not None:
-            if self._key not in observation:
-                raise ValueError(f"observations have no entry {self._key!r}; pass image_key= one of {images}")
-            return observation[self._key]
-        if len(images) > 1:
-            raise ValueError(f"observations have several images; pass image_key= one of {images}")
-        return observation[images[0]] if images else None
+        return image_entry(observation, self._key)
+
+
+def image_entry(observation: dict[str, Any], key: str | None = None) -> Any:
+    """Return the image entry of a batch of Dict observations; None if there is none and no key is given.
+
+    Args:
+        observation: the batch, a dict of arrays.
+        key: the entry that holds the image; the only image among the entries if None.
+
+    Raises:
+        ValueError: there is no such entry, or there are several images and no key.
+    """
+    images = [name for name, value in observation.items() if _is_frames(value)]
+    if key is not None:
+        if key not in observation:
+            raise ValueError(f"observations have no entry {key!r}; pass image_key= one of {images}")
+        return observation[key]
+    if len(images) > 1:
+        raise ValueError(f"observations have several images; pass image_key= one of {images}")
+    return observation[images[0]] if images else None
 
 
 def copy_observation(observation: Any, batch: bool = False) -> Any:
@@ -90,9 +103,19 @@ def _require_frames(frames: Any) -> NDArray[np.uint8]:
             "the environment must observe uint8 RGB frames or be made with render_mode='rgb_array'; "
             f"got frames of type {dtype} and shape {shape}"
         )
-    if shape[0] in (1, 3, 4) and shape[2] > 4:
+    if looks_channels_first(shape):
         raise ValueError(
             f"frames must have shape (H, W, C), got {shape}, which looks like (C, H, W); move the channels to the "
             "last axis, for example with gymnasium.wrappers.TransformObservation"
         )
     return np.asarray(frames)
+
+
+def looks_channels_first(shape: tuple[int, ...]) -> bool:
+    """Return whether an image shape looks like ``(C, H, W)``: few rows, and too many channels for ``(H, W, C)``.
+
+    >>> [looks_channels_first(shape) for shape in ((3, 64, 64), (9, 84, 84), (64, 64, 3), (84, 84, 12))]
+    [True, True, False, False]
+    """
+    first, _, last = shape
+    return (first in (1, 3, 4) and last > 4) or (first < last and last > 16)

@@ -14,7 +14,7 @@ from ..batched_envs.batch_step import BatchStep
 from ..lie_groups.group import Group
 from ..lie_groups.registry import group_from_name
 from .exploration import ObjectExploration, has_object
-from .policy import Policy, PolicyLike, RandomPolicy, SeededPolicy, as_policy
+from .policy import Policy, PolicyLike, RandomPolicy, as_policy, seed_policy
 from .rollout import rollout
 from .transition_recorder import ReadDisplacement, TransitionRecorder
 from .transitions import Transitions
@@ -45,7 +45,7 @@ def collect(
         seed: of the environment, and of policies with a method ``seed(generator)``.
         displacement: the group element that was performed in a step: a key of ``info``, or a function of ``info`` that
             returns ``(dim,)`` for a single environment and ``(num_envs, dim)`` for a vector environment.
-        group: the group that acts; ``env.unwrapped.group`` if None.
+        group: the group that acts; if None, the one that the environment or a wrapper declares as ``group``.
         policy: a policy, or a function from observations to actions; it always gets a batch. If None: random actions,
             but in our worlds with an object `ObjectExploration`, a scripted policy that reads the object's ground
             truth to meet it often enough.
@@ -89,8 +89,7 @@ def _seed(policy: Policy, seed: int) -> int:
     """
     generator = np.random.default_rng(seed)
     env_seed = int(generator.integers(2**31))
-    if isinstance(policy, SeededPolicy):
-        policy.seed(generator)
+    seed_policy(policy, generator)
     return env_seed
 
 
@@ -117,7 +116,18 @@ def _policy(env: Any, policy: PolicyLike | None) -> Policy:
 
 
 def _resolve_group(env: Any, group: Group | str | None) -> Group:
-    found = getattr(env.unwrapped, "group", None) if group is None else group
+    found = _declared_group(env) if group is None else group
     if found is None:
         raise ValueError("the environment declares no group; say which one acts, for example group='R2'")
     return found if isinstance(found, Group) else group_from_name(found)
+
+
+def _declared_group(env: Any) -> Any:
+    """Return the group that an environment or one of its wrappers declares; None if there is none."""
+    if isinstance(env, gym.Env):
+        return env.get_wrapper_attr("group") if env.has_wrapper_attr("group") else None
+    declared = getattr(env.unwrapped, "group", None)
+    if declared is not None or not hasattr(env.unwrapped, "envs"):
+        return declared
+    first = env.unwrapped.envs[0]
+    return first.get_wrapper_attr("group") if first.has_wrapper_attr("group") else None

@@ -167,7 +167,7 @@ def _found(folder: Path) -> str:
     if not folder.is_dir():
         return "a file" if folder.exists() else "no such folder"
     if (folder / DATA / "metadata.json").is_file():
-        return "a Minari dataset that was not written by this version of equiact"
+        return "a Minari dataset that was not written by this version of equiact; read it by load_dataset"
     return str(sorted(path.name for path in folder.iterdir())[:5])
 
 

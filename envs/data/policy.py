@@ -17,6 +17,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from ..batched_envs.batch_rows import count_rows
+
 if TYPE_CHECKING:
     from ..worlds.world import World
 
@@ -52,6 +54,16 @@ class SeededPolicy(Protocol):
 
     def seed(self, generator: np.random.Generator) -> None:
         """Draw all random numbers from this generator from now on."""
+
+
+def seed_policy(policy: Policy, generator: np.random.Generator) -> None:
+    """Let a policy draw its random numbers from a generator, if it is a `SeededPolicy`.
+
+    Models of Stable-Baselines3 have an attribute ``seed``, too, which is a number: they are left as they are.
+    """
+    seed = getattr(policy, "seed", None)
+    if callable(seed):
+        seed(generator)
 
 
 PolicyLike: TypeAlias = Policy | Callable[[Any], NDArray[Any]]
@@ -149,7 +161,7 @@ class UniformPolicy:
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[NDArray[Any], None]:
         """Return uniform actions, one for each observation."""
-        return self._generator.uniform(self._low, self._high, (len(observation), *self._low.shape)), None
+        return self._generator.uniform(self._low, self._high, (count_rows(observation), *self._low.shape)), None
 
 
 class GroundTruthPolicy(Generic[WorldT]):

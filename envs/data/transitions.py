@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..lie_groups.group import GroupError
 from ..lie_groups.registry import group_from_name
+from .episode_arrays import EpisodesError, stack_episodes
 
 _DTYPES = {
     "frames": np.uint8,
@@ -90,6 +91,42 @@ class Transitions:
             group_from_name(self.group).validate(self.displacement, "displacement")
         except GroupError as error:
             raise TransitionsError(str(error)) from error
+
+    @classmethod
+    def from_episodes(
+        cls, episodes: Iterable[Mapping[str, Any]], group: str, *, channel_first: bool = False
+    ) -> Transitions:
+        """Return the transitions of episodes that are given as NumPy arrays.
+
+        Each episode is a mapping. Its ``T`` displacements lie between ``T + 1`` images. An episode with one image and
+        no displacement is left out with a warning.
+
+        | key | shape | meaning |
+        |---|---|---|
+        | ``images`` | ``(T + 1, H, W, C)`` | frames, uint8 |
+        | ``displacement`` | ``(T, dim)`` | entry ``t`` leads from image ``t`` to image ``t + 1`` |
+        | ``ground_truth`` | ``{name: (T + 1, ...)}`` | optional: simulator values of each image, for evaluation only |
+        | ``touched`` | ``(T,)`` | optional: bool, the agent moved the object |
+        | ``action`` | ``(T, size)`` | optional: the action of the expert |
+
+        Args:
+            episodes: the episodes, such as a list of dictionaries, or a generator of them.
+            group: name of the group that acts, such as ``"R2"``.
+            channel_first: the images have the shape ``(C, H, W)``.
+
+        Raises:
+            TransitionsError: arrays have other types or lengths, episodes differ, or none has a transition.
+
+        Example:
+            >>> images, move = np.zeros((3, 16, 16, 3), np.uint8), np.array([[0.1, 0.0], [0.0, 0.2]])
+            >>> Transitions.from_episodes([{"images": images, "displacement": move}] * 2, group="R2")
+            Transitions(4, frames=(6, 16, 16, 3), group='R2')
+        """
+        try:
+            arrays = stack_episodes(episodes, channel_first)
+        except EpisodesError as error:
+            raise TransitionsError(str(error)) from error
+        return cls(group=group, **arrays)
 
     def _freeze(self) -> None:
         """Make all arrays contiguous, read-only, and of the types that the class documents."""

@@ -6,6 +6,7 @@ as images that never change. `collect` warns of it; training refuses most of it.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,8 +54,8 @@ def content_problems(transitions: Transitions, limits: ContentLimits = ContentLi
 
 
 def warn_about_content(transitions: Transitions, limits: ContentLimits = ContentLimits()) -> None:
-    """Issue a `UserWarning` for each of the `content_problems`."""
-    for problem in content_problems(transitions, limits):
+    """Issue a `UserWarning` for each of the `content_problems`, and for coordinates in which nothing moved."""
+    for problem in (*content_problems(transitions, limits), *_constant_coordinates(transitions)):
         warnings.warn(problem, UserWarning, stacklevel=3)
 
 
@@ -79,6 +80,17 @@ def _idle(transitions: Transitions) -> Iterator[str]:
         yield (
             "all displacements are the identity: nothing moved; check which entry of info is read as the displacement, "
             "and the policy"
+        )
+
+
+def _constant_coordinates(transitions: Transitions) -> Iterator[str]:
+    """Name coordinates of translations in which nothing ever moved; those of other groups depend on each other."""
+    moved = np.asarray(transitions.displacement != 0).any(0)
+    if re.fullmatch(r"R\d+", transitions.group) and moved.any() and not moved.all() and len(transitions) > 1:
+        still = ", ".join(str(index) for index in np.flatnonzero(~moved))
+        yield (
+            f"coordinate {still} of the displacement is always 0: its position cannot be learned; check the plane, for "
+            "example plane=xz for a planar robot of MuJoCo, or leave the coordinate out"
         )
 
 

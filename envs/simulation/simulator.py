@@ -6,10 +6,8 @@ both.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
-from typing import ClassVar, SupportsIndex
+from typing import ClassVar
 
 import mujoco
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..arguments import integer_argument
 from .cpu_scenes import CpuScenes
+from .resolution import checked_resolution
 from .scenes import Scenes
 from .state_layout import STATE_FIELDS, Float, Pixels, Worlds, state_slice
 from .warp_scenes import WarpScenes
@@ -95,7 +94,7 @@ class Simulator:
             raise ValueError(f"the scene has no camera {camera!r}; it has {names}")
         self.model = model
         self.num_worlds = num_worlds
-        self.resolution = self._checked(resolution)
+        self.resolution = checked_resolution(resolution, num_worlds, self.max_frame_bytes, "Simulator.max_frame_bytes")
         self.device = resolve_device(device)
         make = WarpScenes if self.device == "cuda" else CpuScenes
         self._process = os.getpid()
@@ -177,19 +176,3 @@ class Simulator:
         if self._scenes is None:
             raise SimulatorError("this simulator is closed; make a new environment")
         return self._scenes
-
-    def _checked(self, resolution: Sequence[SupportsIndex]) -> tuple[int, int]:
-        """Return a resolution as two integers, before anything of its size is allocated."""
-        try:
-            height, width = (integer_argument("resolution", side, at_least=1) for side in resolution)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"resolution must be two integers of at least 1, height and width in pixels, got {resolution!r}"
-            ) from None
-        size = math.prod((self.num_worlds, height, width, 8))  # packed words, and copies of them as bytes
-        if size > self.max_frame_bytes:
-            raise ValueError(
-                f"frames of {height} × {width} pixels for {self.num_worlds} worlds take {size:.2g} bytes, more than "
-                f"{self.max_frame_bytes:.2g}; lower the resolution or num_worlds, or raise Simulator.max_frame_bytes"
-            )
-        return height, width

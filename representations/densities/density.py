@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -128,8 +128,14 @@ class Density(nn.Module, ABC):
         super()._load_from_state_dict(*args, **kwargs)
         self.fitted = True
 
-    def scene_of(self, first: np.ndarray[Any, Any]) -> Tensor:
-        """Return the features ``(B, k)`` of the first observations of episodes; ``k = 0`` here."""
+    def scene_of(self, first: Any) -> Tensor:
+        """Return the features ``(B, k)`` of the first observations of episodes; ``k = 0`` here.
+
+        Args:
+            first: a batch of observations, an array ``(B, ...)`` or a dict of such arrays.
+        """
+        while isinstance(first, Mapping | tuple):
+            first = next(iter(first.values())) if isinstance(first, Mapping) else first[0]
         return torch.zeros(len(first), 0)
 
     def context_of(self, scene: Tensor, commands: np.ndarray[Any, Any]) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ...envs.data.transitions import Transitions
+from ...envs.lie_groups.registry import group_from_name
 from ...envs.named_registry import RegistryError
 from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, load_into, read_artifact, write_artifact
 from ..learning.config import ConfigError, from_dict, to_dict
 from ..learning.devices import resolve_device
+from .encoder_names import ENCODERS
 from .hub import HubMixin
-from .registry import encoder_class
 
 Array = TypeVar("Array", np.ndarray[Any, Any], Tensor)
 
@@ -51,6 +52,7 @@ class Encoder(HubMixin, nn.Module, ABC):
         config: hyper-parameters.
         metrics: metrics on held-out data, for the card of the saved encoder.
         data_fingerprint: fingerprint of the transitions that the encoder was trained on, for the card.
+        measured_on: where ``metrics`` were measured: values by name that JSON can hold, for the card.
 
     Raises:
         ConfigError: the configuration is that of another encoder.
@@ -63,6 +65,8 @@ class Encoder(HubMixin, nn.Module, ABC):
     """Class of the learner, which `register_learner` sets."""
     registered_name: ClassVar[str]
     """Name of the encoder, which `register_encoder` sets."""
+    group_valued: ClassVar[frozenset[str]] = frozenset({"pose", "poses"})
+    """Names of the latents that hold elements of the group; they stay on it in half precision, too."""
 
     def __init__(self, shape: tuple[int, int, int], group: str, config: Any = None) -> None:
         super().__init__()
@@ -75,6 +79,7 @@ class Encoder(HubMixin, nn.Module, ABC):
             )
         self.metrics: dict[str, float] = {}
         self.data_fingerprint = ""
+        self.measured_on: dict[str, Any] = {}
 
     @abstractmethod
     def latents(self, images: Tensor) -> dict[str, Tensor]:
@@ -87,7 +92,36 @@ class Encoder(HubMixin, nn.Module, ABC):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return all latents side by side, ``(B, latent_dim)``, of uint8 images ``(B, H, W, C)``, with gradients."""
-        return flatten_latents(self.latents(to_images(observations)))
+        return flatten_latents(self.float_latents(to_images(observations)))
+
+    def float_latents(self, images: Tensor) -> dict[str, Tensor]:
+        """Return named float32 latents ``(B, ...)`` in whatever precision the weights are, or autocast computes.
+
+        Latents in half precision become float32, and those that hold group elements are projected to the group. In
+        float32 they are those of `latents`, to the last bit.
+
+        Args:
+            images: ``(B, C, H, W)`` float in [0, 1].
+
+        Example:
+            >>> from equiact.representations.encoders.class_pose import ClassPoseEncoder
+            >>> encoder = ClassPoseEncoder((32, 32, 3), "SO2").eval().to(torch.bfloat16)
+            >>> pose = encoder.float_latents(torch.rand(4, 3, 32, 32))["pose"]
+            >>> pose.dtype, bool((pose.norm(dim=1) - 1).abs().max() < 1e-6)
+            (torch.float32, True)
+        """
+        latents = self.latents(images.to(self._dtype()))
+        return {name: self._as_float32(name, latent) for name, latent in latents.items()}
+
+    def _dtype(self) -> torch.dtype:
+        """Return the precision of the weights."""
+        return next(value.dtype for value in chain(self.parameters(), self.buffers()) if value.is_floating_point())
+
+    def _as_float32(self, name: str, latent: Tensor) -> Tensor:
+        if latent.dtype == torch.float32:
+            return latent
+        latent = latent.float()
+        return group_from_name(self.group).project(latent) if name in self.group_valued else latent
 
     def encode(self, observations: Array) -> dict[str, Array]:
         """Return named latents of uint8 images, without gradients and in evaluation mode.
@@ -105,7 +139,7 @@ class Encoder(HubMixin, nn.Module, ABC):
         given = as_tensor(observations) if isinstance(observations, np.ndarray) else observations
         device = next(chain(self.parameters(), self.buffers())).device
         with torch.no_grad(), _evaluating(self):
-            parts = [self.latents(to_images(part.to(device))) for part in torch.split(given, CHUNK)]
+            parts = [self.float_latents(to_images(part.to(device))) for part in torch.split(given, CHUNK)]
         latents = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if isinstance(observations, np.ndarray):
             return {name: latent.cpu().numpy() for name, latent in latents.items()}
@@ -129,18 +163,26 @@ class Encoder(HubMixin, nn.Module, ABC):
             ArtifactError: the folder holds other things or cannot be written to, or a weight is not finite.
             RegistryError: the class of the encoder is not registered.
         """
+        write_artifact(folder, KIND, self.card(), self.state_dict())
+
+    def card(self) -> dict[str, Any]:
+        """Return what describes the encoder beside its weights: class, configuration, group, input and metrics.
+
+        Raises:
+            RegistryError: the class of the encoder is not registered.
+        """
         name = vars(type(self)).get("registered_name")
         if name is None:
             raise RegistryError(f'{type(self).__name__} has no name; decorate it with @register_encoder("some-name")')
-        card = {
+        return {
             "encoder": name,
             "config": to_dict(self.config),
             "group": self.group,
             "input": {"shape": list(self.shape), "dtype": "uint8", "range": [0, 255], "layout": "BHWC, RGB"},
             "data_fingerprint": self.data_fingerprint,
             "metrics": {key: _finite(value) for key, value in self.metrics.items()},
+            "measured_on": self.measured_on,
         }
-        write_artifact(folder, KIND, card, self.state_dict())
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "cpu", limits: ArtifactLimits | None = None) -> Self:
@@ -160,23 +202,43 @@ class Encoder(HubMixin, nn.Module, ABC):
         """
         limits, where = limits or ArtifactLimits(), resolve_device(device)
         card, tensors = read_artifact(folder, KIND, limits)
+        encoder = load_into(cls._maker(card, folder), tensors, folder, limits)
+        encoder.metrics = {str(k): math.nan if v is None else float(v) for k, v in dict(card["metrics"]).items()}
+        encoder.data_fingerprint = str(card.get("data_fingerprint", ""))
+        encoder.measured_on = dict(card.get("measured_on", {}))
+        return encoder.to(where)
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], source: str = "a card") -> Self:
+        """Return an encoder with the architecture that a card describes, and untrained weights.
+
+        Args:
+            card: what `card` returned.
+            source: where the card is from, for messages.
+
+        Raises:
+            ArtifactError: the card is damaged, or that of another class of encoder than ``cls``.
+        """
+        return cls._maker(card, source)()
+
+    @classmethod
+    def _maker(cls, card: Mapping[str, Any], source: str | Path) -> Callable[[], Self]:
+        """Return a function that makes the untrained encoder of a card, after checking the card."""
         try:
-            encoder_cls = encoder_class(str(card["encoder"]))
+            encoder_cls = ENCODERS.get(str(card["encoder"]))
             config = from_dict(encoder_cls.config_class, card["config"])
             shape, group = card["input"]["shape"], card["group"]
-            metrics = {str(k): math.nan if v is None else float(v) for k, v in dict(card["metrics"]).items()}
+            # Read again by `load`: here only whether they can be read.
+            _ = [float(value or 0) for value in dict(card["metrics"]).values()], dict(card.get("measured_on", {}))
         except RegistryError as error:
-            raise ArtifactError(f"{folder}: {error}; import the module that registers it first") from error
+            raise ArtifactError(f"{source}: {error}; import the module that registers it first") from error
         except (ConfigError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"expected the card of an encoder in {folder}, got a wrong entry: {error}") from error
+            raise ArtifactError(f"expected the card of an encoder in {source}, got a wrong entry: {error}") from error
         if not issubclass(encoder_cls, cls):
             raise ArtifactError(
-                f"expected an encoder of the class {cls.__name__} in {folder}, got {encoder_cls.__name__}"
+                f"expected an encoder of the class {cls.__name__} in {source}, got {encoder_cls.__name__}"
             )
-        encoder = load_into(lambda: encoder_cls(shape, group, config), tensors, folder, limits)
-        encoder.metrics = metrics
-        encoder.data_fingerprint = str(card.get("data_fingerprint", ""))
-        return encoder.to(where)
+        return lambda: encoder_cls(shape, group, config)
 
     def require_fitting(self, transitions: Transitions) -> None:
         """Check that transitions have the group and the image shape of this encoder.

@@ -8,8 +8,9 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...envs.named_registry import Registry, RegistryError
+from ...envs.named_registry import RegistryError
 from ..learning.config import ConfigError, from_dict
+from .encoder_names import ENCODERS as ENCODERS
 
 if TYPE_CHECKING:
     from ...envs.data.transitions import Transitions
@@ -20,15 +21,27 @@ Shape = tuple[int, int, int]
 EncoderType = TypeVar("EncoderType", bound="type[Encoder]")
 LearnerType = TypeVar("LearnerType", bound="type[Any]")
 
-ENCODERS: Registry[type[Encoder]] = Registry(
-    "encoder", "equiact.representations.encoders", "equiact.representations.baselines"
-)
-"""Classes of encoders, by name."""
-
 _ENCODER_OF_CONFIG: dict[type[Any], type[Encoder]] = {}
 
 COMMAND_KEYS = frozenset(
-    {"data", "decoder_steps", "device", "held_out", "logger", "output_dir", "seed", "transitions", "world"}
+    {
+        "channel_first",
+        "data",
+        "decoder_steps",
+        "device",
+        "displacement",
+        "format",
+        "ground_truth",
+        "group",
+        "held_out",
+        "held_out_share",
+        "image_key",
+        "logger",
+        "output_dir",
+        "seed",
+        "transitions",
+        "world",
+    }
 )
 """Keys of a configuration file that belong to the command `equiact train`, and not to the encoder."""
 
@@ -84,7 +97,8 @@ def encoder_class(name: str) -> type[Encoder]:
     Raises:
         RegistryError: no encoder has this name.
     """
-    return ENCODERS.get(name)
+    encoder_cls: type[Encoder] = ENCODERS.get(name)
+    return encoder_cls
 
 
 def encoder_config(name: str) -> Any:

@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...envs.data.trajectories import successor_index
 from ...envs.data.transitions import Transitions
 from ..encoders.encoder import as_tensor
 from ..encoders.equivariant_encoder import EquivariantEncoder
-from .registry import HeldOut, register_metric
+from .latent_prediction import DEFAULT_PREDICTION, PredictionConfig, consecutive_rows, predicting
+from .registry import HeldOut, register_ground_truth_free_metric, register_metric
+
+
+class TooFewTrajectoriesError(ValueError):
+    """There are fewer trajectories than the candidates of one batch."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,28 @@ def hit_rates(encoder: Any, held_out: HeldOut, steps: tuple[int, ...] = (1, 10, 
     return {f"hit_rate_{n}": hit_rate(encoder, sample_trajectories(held_out.transitions, n)) for n in steps}
 
 
+@register_ground_truth_free_metric("hit-rate")
+def hit_rates_of_data(
+    encoder: Any, held_out: HeldOut, config: PredictionConfig = DEFAULT_PREDICTION
+) -> dict[str, float]:
+    """Return ``hit_rate_<n>`` after ``n`` steps, also of encoders that predict their latent ``agent`` only.
+
+    A number of steps with fewer trajectories than one batch is left out: episodes of a user may be short.
+    """
+    acting = predicting(encoder)
+    if acting is None:
+        return {}
+    values = dict[str, float]()
+    size = config.candidates
+    for count in config.hit_steps:
+        try:
+            sample = sample_trajectories(held_out.transitions, count, batch_size=size)
+            values[f"hit_rate_{count}"] = hit_rate(acting, sample, size)
+        except TooFewTrajectoriesError:
+            continue
+    return values
+
+
 def sample_trajectories(
     transitions: Transitions, steps: int, *, batch_size: int = 32, batches: int = 10, seed: int = 0
 ) -> TrajectorySample:
@@ -58,14 +84,14 @@ def sample_trajectories(
         seed: seed of the draw.
 
     Raises:
-        ValueError: there are fewer trajectories than one batch.
+        TooFewTrajectoriesError: there are fewer trajectories than one batch.
     """
-    rows = _consecutive(transitions, steps)
+    rows = consecutive_rows(transitions, steps)
     rows = np.random.default_rng(seed).permutation(rows)
     images = (transitions.frames[transitions.end[row[-1]]] for row in rows)
     rows = rows[list({sha256(image).digest(): index for index, image in enumerate(images)}.values())]
     if len(rows) < batch_size:
-        raise ValueError(
+        raise TooFewTrajectoriesError(
             f"expected at least {batch_size} trajectories of {steps} steps that end in different images, got "
             f"{len(rows)}; collect more transitions, or longer episodes"
         )
@@ -75,16 +101,6 @@ def sample_trajectories(
         transitions.frames[transitions.end[rows[:, -1]]],
         transitions.displacement[rows],
     )
-
-
-def _consecutive(transitions: Transitions, steps: int) -> NDArray[np.int64]:
-    """Return the indices of all sequences of consecutive transitions, ``(n, steps)``."""
-    successor = successor_index(transitions)
-    rows = np.arange(len(transitions))[:, None]
-    for _ in range(steps - 1):
-        after = successor[rows[:, -1]]
-        rows = np.concatenate([rows, after[:, None]], 1)[after >= 0]
-    return rows
 
 
 def hit_rate(encoder: EquivariantEncoder, sample: TrajectorySample, batch_size: int = 32) -> float:

@@ -104,6 +104,14 @@ METRICS: Registry[Metric] = Registry("metric", "equiact.representations.metrics"
 
 register_metric = METRICS.register
 
+GROUND_TRUTH_FREE_METRICS: Registry[Metric] = Registry("metric without ground truth", "equiact.representations.metrics")
+"""Functions that measure an encoder on data without ground truth, such as those of a user, by name.
+
+They are not among `METRICS`, which the benchmarks compute.
+"""
+
+register_ground_truth_free_metric = GROUND_TRUTH_FREE_METRICS.register
+
 
 def evaluate_metrics(
     encoder: Encoder,
@@ -126,10 +134,42 @@ def evaluate_metrics(
         ValueError: the data have another group or image shape than the encoder, or too few trajectories.
         RegistryError: a name is unknown.
     """
+    return _evaluate(METRICS, encoder, held_out, names, progress)
+
+
+def evaluate_without_ground_truth(
+    encoder: Encoder,
+    held_out: HeldOut,
+    names: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, float]:
+    """Return the values of metrics that need frames and displacements only (`GROUND_TRUTH_FREE_METRICS`).
+
+    Args:
+        encoder: the encoder.
+        held_out: the data; their ground truth is not read.
+        names: names of the metrics; all registered ones by default. A metric that does not apply returns no values.
+        progress: called after each metric with the number of metrics that are done, and of all.
+
+    Raises:
+        ValueError: the data have another group or image shape than the encoder.
+        RegistryError: a name is unknown.
+    """
+    blind = replace(held_out, transitions=replace(held_out.transitions, ground_truth={}, touched=None))
+    return _evaluate(GROUND_TRUTH_FREE_METRICS, encoder, blind, names, progress)
+
+
+def _evaluate(
+    metrics: Registry[Metric],
+    encoder: Encoder,
+    held_out: HeldOut,
+    names: Sequence[str] | None,
+    progress: Callable[[int, int], None],
+) -> dict[str, float]:
     encoder.require_fitting(held_out.transitions)
-    chosen = METRICS.names() if names is None else names
+    chosen = metrics.names() if names is None else names
     fresh, values = replace(held_out), dict[str, float]()  # without latents of this encoder from before its training
     for done, name in enumerate(chosen, 1):
-        values |= METRICS.get(name)(encoder, fresh)
+        values |= metrics.get(name)(encoder, fresh)
         progress(done, len(chosen))
     return values

@@ -1,28 +1,20 @@
-"""One seed of the recovery experiment: its data, its training and its policies, all kept in a folder."""
+"""One seed of the recovery experiment: its data and its trained networks, all kept in a folder."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..collect_and_train import HELD_OUT_SEED
 from ..progress import ProgressCallback
 from .job_runner import JobProgress, silent
 from .recovery_config import RecoveryExperimentConfig
-from .recovery_methods.density_recovery import DensityRecovery
-from .recovery_methods.registry import recovery_method
-from .run_folder import is_complete
 
 if TYPE_CHECKING:
     from ...agents.policies.behavior_cloning import BCPolicy
-    from ...agents.recovery.conformal import Trigger
-    from ...agents.recovery.recovery_policy import RecoveryPolicy
-    from ...envs.data.policy import Policy
     from ...envs.data.transitions import Transitions
     from ...envs.worlds.task_world import TaskWorld
-    from ...envs.wrappers.perturbation import Perturbation
+    from ...envs.wrappers.task_perturbation import TaskPerturbation
     from ...representations.densities.conditional_density import SceneDensity
     from ...representations.encoders.encoder import Encoder
 
@@ -32,7 +24,7 @@ SHAPE = (64, 64, 3)
 
 @dataclass(frozen=True)
 class RecoveryRun:
-    """Collect data and train networks for one seed of the experiment, and build policies from them.
+    """Collect data and train networks for one seed of the experiment; a `RecoveryMethod` builds policies from them.
 
     Attributes:
         task: ``"push"`` or ``"pick"``.
@@ -61,11 +53,11 @@ class RecoveryRun:
         return self.config.episode_length or self.world_cls.episode_steps
 
     @property
-    def perturbation(self) -> Perturbation:
-        """Perturbation of the main comparison."""
-        from ...envs.wrappers.perturbation import Perturbation
+    def perturbation(self) -> TaskPerturbation:
+        """Return the perturbation of the main comparison."""
+        from ...envs.wrappers.task_perturbation import TaskPerturbation
 
-        return Perturbation(self.config.magnitude, onset=self.config.onset)
+        return TaskPerturbation(self.config.magnitude, onset=self.config.onset)
 
     def make_world(self, count: int, **options: Any) -> TaskWorld:
         """Return a batch of worlds."""
@@ -124,17 +116,6 @@ class RecoveryRun:
         return load_transitions(self.folder / name)
 
     # Training ---------------------------------------------------------------------------------------------------------
-
-    def train_policy(self, name: str, show: JobProgress) -> None:
-        """Train the policy of a method without recovery, and save it."""
-        from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
-
-        rounds = range(self.config.dagger.rounds + 1)
-        names = [self.checkpoint(name).name, *(f"{self.checkpoint(name).name}-{round_}" for round_ in rounds)]
-        checkpoints = [check_checkpoint(self.folder / each) for each in names]
-        recovery_method(name).train(name, self, show)
-        for checkpoint in checkpoints:
-            remove_checkpoint(checkpoint)
 
     def train_encoder(self, name: str, show: JobProgress) -> None:
         """Train an encoder on the exploration, and save it."""
@@ -213,45 +194,17 @@ class RecoveryRun:
 
         return BCPolicy.load(self.folder / name)
 
-    def policy(self, name: str) -> Policy:
-        """Return the policy of a method."""
-        return recovery_method(name).policy(name, self)
-
-    def recovery_policy(self, name: str, *, acts: bool = True) -> RecoveryPolicy:
-        """Return the recovery policy of a method; its trigger is calibrated once, and kept.
-
-        Args:
-            name: name of the method.
-            acts: whether it acts; else it only reports the density.
-        """
-        from ...agents.recovery.conformal import Trigger
-
-        method = _density_recovery(name)
-        if not acts:
-            return self._build(method, Trigger(-math.inf, 1.0))
-        return self._build(method, self.trigger(name))
-
     def encoder(self, name: str) -> Encoder:
         """Return a trained encoder."""
         from ...representations.encoders.encoder import load_encoder
 
         return load_encoder(self.folder / name)
 
-    def density(self, method: str) -> SceneDensity:
-        """Return the density of a recovery method."""
+    def density(self, encoder: str, family: str) -> SceneDensity:
+        """Return the density of a family in the latent of an encoder."""
         from ...representations.densities.conditional_density import SceneDensity
 
-        found = _density_recovery(method)
-        return SceneDensity.load(self.density_folder(found.encoder, found.density))
-
-    def trigger(self, name: str) -> Trigger:
-        """Return the trigger of a recovery method, which is calibrated once and kept."""
-        from ...agents.recovery.conformal import Trigger
-
-        folder = self.trigger_folder(name)
-        if not is_complete(folder):
-            self._calibrate(_density_recovery(name)).save(folder)
-        return Trigger.load(folder)
+        return SceneDensity.load(self.density_folder(encoder, family))
 
     def trigger_folder(self, name: str) -> Path:
         """Return the folder of the trigger of a recovery method."""
@@ -260,58 +213,6 @@ class RecoveryRun:
     def density_folder(self, encoder: str, family: str) -> Path:
         """Return the folder of the density of a family in the latent of an encoder."""
         return self.folder / "densities" / f"{encoder}, {family}"
-
-    def _build(self, method: DensityRecovery, trigger: Trigger) -> RecoveryPolicy:
-        from ...agents.baselines.linear_action_map import latent_to_action
-        from ...agents.recovery.config import RecoveryConfig
-        from ...agents.recovery.recovery_policy import RecoveryPolicy
-        from ...representations.densities.conditional_density import SceneDensity
-
-        world_cls, options, encoder = self.world_cls, dict[str, Any](), self.encoder(method.encoder)
-        if method.encoder != "equivariant":
-            options["to_action"] = latent_to_action(encoder, self.load("exploration"))
-        return RecoveryPolicy(
-            self.trained_policy(method.base),
-            encoder,
-            SceneDensity.load(self.density_folder(method.encoder, method.density)),
-            trigger,
-            RecoveryConfig(world_cls.max_displacement, world_cls.commands, method.restart, method.climb),
-            **options,
-        )
-
-    def _calibrate(self, method: DensityRecovery) -> Trigger:
-        """Return a trigger, calibrated on clean episodes in which the base succeeds, or on held-out demonstrations."""
-        import numpy as np
-        import torch
-
-        from ...agents.evaluation.paired_evaluation import calibrate_on_episodes
-        from ...agents.policies.demonstrations import density_conditions
-        from ...agents.recovery.conformal import Trigger, calibrate_trigger
-        from ...representations.densities.conditional_density import SceneDensity
-
-        episodes = self.config.calibration_episodes
-        if method.calibration == "demonstrations":
-            held_out = self.demonstrate(episodes, offset=4 * HELD_OUT_SEED)
-            first, episode, commands = density_conditions(held_out, self.world_cls.group.dim)
-            latent = torch.from_numpy(self.encoder(method.encoder).encode(held_out.frames)["agent"][held_out.start])
-            density = SceneDensity.load(self.density_folder(method.encoder, method.density))
-            value, _ = density.score(latent, density.context_of(density.scene_of(first)[episode], commands))
-            return calibrate_trigger([value.numpy()[episode == index] for index in range(len(first))])
-        watching = self._build(replace(method, climb=False), Trigger(-np.inf, 1.0))
-        world = self.started_world(episodes, 2 * HELD_OUT_SEED)
-        return calibrate_on_episodes(world, world.save(), watching, method.alarms)
-
-
-def _density_recovery(name: str) -> DensityRecovery:
-    """Return a method with recovery.
-
-    Raises:
-        ValueError: it has none.
-    """
-    method = recovery_method(name)
-    if not isinstance(method, DensityRecovery):
-        raise ValueError(f"expected a method that recovers with a density, got {name!r}")
-    return method
 
 
 def _callback(show: JobProgress) -> ProgressCallback:

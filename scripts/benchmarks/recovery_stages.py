@@ -67,12 +67,30 @@ def recovery_stages(run: RecoveryRun, *, sweep: bool, ablations: bool) -> list[l
     ]
 
 
+def train_policy(run: RecoveryRun, name: str, show: JobProgress) -> None:
+    """Train the policy of a method without recovery, and save it.
+
+    Args:
+        run: run of the experiment.
+        name: name of the method.
+        show: shows the progress.
+    """
+    from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
+
+    rounds = range(run.config.dagger.rounds + 1)
+    names = [run.checkpoint(name).name, *(f"{run.checkpoint(name).name}-{round_}" for round_ in rounds)]
+    checkpoints = [check_checkpoint(run.folder / each) for each in names]
+    recovery_method(name).train(name, run, show)
+    for checkpoint in checkpoints:
+        remove_checkpoint(checkpoint)
+
+
 def _job(run: RecoveryRun, what: str, output: Path, work: Callable[..., None], *arguments: Any) -> RecoveryJob:
     return RecoveryJob(f"{run.task} {run.seed}: {what}", work, arguments, output)
 
 
 def _train(run: RecoveryRun, name: str) -> RecoveryJob:
-    return _job(run, f"train {name}", run.folder / name, run.train_policy, name)
+    return _job(run, f"train {name}", run.folder / name, train_policy, run, name)
 
 
 def _fit(run: RecoveryRun, encoder: str, family: str) -> RecoveryJob:

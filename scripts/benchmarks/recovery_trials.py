@@ -9,13 +9,14 @@ from ...envs.storage.artifacts import read_npz, write_json, write_npz
 from ..collect_and_train import HELD_OUT_SEED
 from .job_runner import JobProgress
 from .recovery_config import RecoveryExperimentConfig, condition_name
+from .recovery_methods.density_recovery import density_recovery
 from .recovery_methods.registry import PROPOSED_METHOD, recovery_method
 from .recovery_run import RecoveryRun
 
 if TYPE_CHECKING:
-    from ...envs.wrappers.perturbation import Perturbation
+    from ...envs.wrappers.task_perturbation import TaskPerturbation
 
-Conditions = dict[str, tuple[int, "Perturbation | None"]]
+Conditions = dict[str, tuple[int, "TaskPerturbation | None"]]
 """The number of pairs and the perturbation of each condition, by name."""
 
 OUTCOMES = ("success", "length", "receipt", "triggered", "recovery_steps")
@@ -29,19 +30,19 @@ def main_conditions(config: RecoveryExperimentConfig, is_ablation: bool = False)
         config: configuration of the experiment.
         is_ablation: whether the method is an ablation, which has fewer pairs.
     """
-    from ...envs.wrappers.perturbation import Perturbation
+    from ...envs.wrappers.task_perturbation import TaskPerturbation
 
     pairs = min(config.pairs, config.sweep_pairs) if is_ablation else config.pairs
-    return {"clean": (pairs, None), "pushed": (pairs, Perturbation(config.magnitude, onset=config.onset))}
+    return {"clean": (pairs, None), "pushed": (pairs, TaskPerturbation(config.magnitude, onset=config.onset))}
 
 
 def sweep_conditions(config: RecoveryExperimentConfig) -> Conditions:
     """Return the conditions of the sweep over magnitudes and onsets."""
-    from ...envs.wrappers.perturbation import Perturbation
+    from ...envs.wrappers.task_perturbation import TaskPerturbation
 
     pairs = min(config.pairs, config.sweep_pairs)
     return {
-        condition_name(magnitude, onset): (pairs, Perturbation(magnitude, onset=onset))
+        condition_name(magnitude, onset): (pairs, TaskPerturbation(magnitude, onset=onset))
         for onset in config.onsets
         for magnitude in config.sweep_magnitudes
     }
@@ -58,7 +59,7 @@ def play_trials(run: RecoveryRun, name: str, sweep: bool, show: JobProgress) -> 
     """
     from ...agents.evaluation.paired_evaluation import run_trial
 
-    policy, steps = run.policy(name), run.episode_steps
+    policy, steps = recovery_method(name).policy(name, run), run.episode_steps
     ablation = recovery_method(name).is_ablation
     conditions = sweep_conditions(run.config) if sweep else main_conditions(run.config, ablation)
     outcomes: dict[str, Any] = {}
@@ -109,6 +110,8 @@ def measure_alignment(run: RecoveryRun, show: JobProgress) -> None:
     for distance in run.config.alignment_distances:
         away = displaced(latent, distance, run.world_cls.reach + shift, np.random.default_rng(run.seed))
         for name in (PROPOSED_METHOD, "recovery as published"):
-            cosine = score_alignment(run.density(name), latent, away, first, episode, commands)
+            cosine = score_alignment(
+                density_recovery(name).trained_density(run), latent, away, first, episode, commands
+            )
             figures[f"{name}: cosine_{round(100 * distance)}cm"] = cosine
     write_json(measures_file(run), figures)

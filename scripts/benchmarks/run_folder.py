@@ -38,8 +38,7 @@ def claim_folder(folder: str | Path, claim: str, settings: Mapping[str, Any], **
     kept = kept.get("settings") if isinstance(kept, dict) else kept
     if kept != dict(settings):
         raise ValueError(
-            f"{folder} holds a run with {_difference(kept, settings)}; "
-            "choose another --output-dir or --work-dir, or delete it"
+            f"{folder} holds a run with {_difference(kept, settings)}; choose another folder, or delete it"
         )
     return path
 

@@ -10,6 +10,8 @@ import tyro
 
 from ..benchmarks.agent_object_benchmark import AgentObjectBenchmark, AgentObjectBenchmarkConfig
 from ..benchmarks.encoder_benchmark import ENCODER_BENCHMARKS, BenchmarkPlaces, run_encoder_benchmark
+from ..benchmarks.environment_benchmark import run_environment_benchmark
+from ..benchmarks.environment_run import EnvironmentRunConfig
 from ..benchmarks.result_files import FIRST_SEED
 from .command import Command
 from .registry import register_command
@@ -24,11 +26,14 @@ class Benchmark(Command):
 
     `encoder` measures the errors and the speed of the agent-object encoder, `rl` reinforcement learning on that
     encoder, and `render` frames per second. `class-pose` and `stabilizers` compare encoders of class and pose with
-    baselines in several worlds. Run the same command again to resume.
+    baselines in several worlds. `environments` goes the whole way, from collecting to perturbed policies, in twelve
+    environments of other packages. Run the same command again to resume.
     """
 
     resumes = True
-    what: Annotated[Literal["encoder", "rl", "render", "class-pose", "stabilizers"], tyro.conf.Positional] = "encoder"
+    what: Annotated[
+        Literal["encoder", "rl", "render", "class-pose", "stabilizers", "environments"], tyro.conf.Positional
+    ] = "encoder"
     """Name of the benchmark."""
     world: str | None = None
     """Name of the world; Soccer if None, and all worlds of class-pose and stabilizers."""
@@ -52,6 +57,10 @@ class Benchmark(Command):
         number = self.num_seeds or (1 if self.quick else 5)
         seeds = [FIRST_SEED + self.seed + index for index in range(number)]
         places = BenchmarkPlaces(self.results_dir, self.work_dir)
+        if self.what == "environments":
+            return run_environment_benchmark(
+                self.seed, self.results_dir, self.work_dir / "environments", EnvironmentRunConfig()
+            )
         if self.what in ENCODER_BENCHMARKS:
             benchmark = ENCODER_BENCHMARKS[self.what]
             return run_encoder_benchmark(

@@ -4,38 +4,127 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from ..collect_and_train import collect_transitions
+from ..environment_collection import CollectionEnv, collect_in_environment
 from .command import Command
 from .registry import register_command
+
+if TYPE_CHECKING:
+    from ...envs.data.transitions import Transitions
+
+DEFAULT_WORLD = "Soccer"
 
 
 @register_command("collect")
 @dataclass(frozen=True)
 class Collect(Command):
-    """Collect transitions in a world with random actions, and write them as a Minari dataset."""
+    """Collect transitions in a world or in any environment, and write them as a Minari data set.
 
-    world: str = "Soccer"
-    """Name of the world."""
+    With --env the environment may be of any package. Say by --displacement where the displacement of the agent is, and
+    by --pixels that images are to be drawn by ray tracing, without OpenGL, if it is a MuJoCo environment. Without a
+    policy actions are random.
+    """
+
+    world: str | None = None
+    """Name of the world; Soccer if neither this nor --env is given."""
+    env: str | None = None
+    """Environment: a Gymnasium id such as Pusher-v5, package:id, or module:function."""
+    imports: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="import")] = ()
+    """Package that registers the environment when it is imported; may be repeated."""
+    env_option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Argument of the environment, key=value, with a JSON value or text; may be repeated."""
+    displacement: str | None = None
+    """Displacement of the agent: info:KEY, difference:info.KEY (or observation.KEY, env.NAME), body:NAME, site:NAME,
+    joints:NAME,NAME, or module:function of info. Options follow after commas: body:fingertip,plane=xz,noise=0.01."""
+    group: str | None = None
+    """Group that acts, such as R2 or SE2; by default that of the environment or of the rule."""
+    policy: str | None = None
+    """Policy that acts on the environment's own observations: a folder, a .zip of Stable-Baselines3, an .onnx file, or
+    module:function; random actions by default."""
+    trust_policy: bool = False
+    """Load a policy that is a pickle, which can execute any code. Only for files that you trust."""
+    image_key: str | None = None
+    """Entry of Dict observations that holds the image, needed if there are several; or render, for the images that the
+    environment draws."""
+    pixels: bool = False
+    """Draw the images by ray tracing, in MuJoCo environments."""
+    camera: str | None = None
+    """Name of the camera of the model; by default the one of the environment's own renderer."""
+    lookat: tuple[float, float, float] | None = None
+    """Point that a free camera looks at, in metres."""
+    distance: float | None = None
+    """Distance of a free camera from that point, in metres."""
+    azimuth: float | None = None
+    """Direction of a free camera, in degrees from the x axis."""
+    elevation: float | None = None
+    """Angle of a free camera above the horizon, in degrees; negative to look down."""
+    resolution: tuple[int, int] | None = None
+    """Height and width of the images, in pixels; 64 64 for ray-traced ones by default, and others as they are."""
+    num_envs: int = 4
+    """Number of copies of the environment, which act in turn."""
     transitions: int = 20_000
     """Number of transitions."""
     output_dir: Path = Path("runs/data")
-    """Folder of the dataset; a dataset that is there is replaced."""
+    """Folder of the data set; one that equiact wrote is replaced, anything else is refused."""
 
     def run(self) -> dict[str, Any]:
-        from ...envs.data.minari_dataset import check_dataset_folder, save_transitions
+        from ...envs.data.minari_dataset import save_transitions
         from ...envs.storage.artifacts import folder_lock
 
-        self.require_at_least(transitions=1)
-        folder = check_dataset_folder(self.output_dir)
+        self.require_at_least(transitions=1, num_envs=1, seed=0)
+        folder = self.check_output("output_dir", "dataset")
+        self._check()
         with folder_lock(folder):
-            transitions = collect_transitions(self.world, self.transitions, self.seed, self.device)
+            transitions = self._collect()
             save_transitions(transitions, folder)
-        touched = 0.0 if transitions.touched is None else float(transitions.touched.mean())
+        touched = transitions.touched
         return {
             "transitions": len(transitions),
             "frames": len(transitions.frames),
-            "touched": touched,
+            **({} if touched is None and self.env else {"touched": 0.0 if touched is None else float(touched.mean())}),
+            **({"group": transitions.group} if self.env else {}),
             "folder": str(self.output_dir),
         }
+
+    def _check(self) -> None:
+        """Check that options of an environment are given with --env only.
+
+        Raises:
+            ValueError: they are given without it, or with --world.
+        """
+        if self.env is not None and self.world is not None:
+            raise ValueError(f"expected --env or --world, got both: {self.env} and {self.world}; leave one out")
+        own = ("imports", "env_option", "displacement", "group", "policy", "image_key", "pixels", "resolution", *CAMERA)
+        given = [name for name in own if getattr(self, name) not in (None, (), False)]
+        if self.env is None and given:
+            option = "import" if given[0] == "imports" else given[0].replace("_", "-")
+            raise ValueError(f"--{option} is an option of environments; give --env, or leave it out")
+        if not self.pixels and (cameras := [name for name in given if name in CAMERA]):
+            raise ValueError(f"--{cameras[0]} is an option of ray-traced images; give --pixels, too, or leave it out")
+
+    def _collect(self) -> Transitions:
+        if self.env is None:
+            return collect_transitions(self.world or DEFAULT_WORLD, self.transitions, self.seed, self.device)
+        options = CollectionEnv(
+            env=self.env,
+            imports=self.imports,
+            env_options=self.env_option,
+            displacement=self.displacement,
+            group=self.group,
+            image_key=self.image_key,
+            viewpoint={name: getattr(self, name) for name in CAMERA if getattr(self, name) is not None},
+            pixels=self.pixels,
+            resolution=self.resolution,
+            num_envs=self.num_envs,
+        )
+        return collect_in_environment(
+            options, self.transitions, self.seed, policy=self.policy, trust_policy=self.trust_policy
+        )
+
+
+CAMERA = ("camera", "lookat", "distance", "azimuth", "elevation")
+"""Options of the viewpoint."""

@@ -73,6 +73,53 @@ class Command:
             if value is not None and value < smallest:
                 raise ValueError(f"expected --{name.replace('_', '-')} of at least {smallest}, got {value}")
 
+    def check_output(self, option: str, kind: str) -> Path:
+        """Check that an artefact may be written to the folder that an option names, before the work begins.
+
+        Args:
+            option: name of the option, such as ``"output_dir"``.
+            kind: kind of the artefact, such as ``"encoder"``.
+
+        Returns:
+            The resolved folder.
+
+        Raises:
+            ArtifactError: things of others are there, such as a data set that another program wrote.
+        """
+        from ...envs.storage.artifacts import ArtifactError, check_output_folder
+
+        folder: Path = getattr(self, option)
+        try:
+            return check_output_folder(folder, kind)
+        except ArtifactError as error:
+            found = describe_foreign_dataset(folder)
+            if found is None:
+                raise
+            name = option.replace("_", "-")
+            raise ArtifactError(
+                f"expected --{name} to be a new folder or one with a {kind} that equiact wrote, got {folder} with "
+                f"{found}; nothing was changed. Choose another --{name}"
+            ) from error
+
     def run(self) -> dict[str, Any]:
         """Do the work, and return the result to print."""
         raise NotImplementedError
+
+
+def describe_foreign_dataset(folder: Path) -> str | None:
+    """Return which data set of another program a folder holds, in words; None if it holds none."""
+    from ...envs.storage.artifacts import ArtifactError, read_json
+
+    for name, program, key in (
+        ("data/metadata.json", "Minari", "dataset_id"),
+        ("meta/info.json", "LeRobot", "robot_type"),
+        ("info.json", "LeRobot", "robot_type"),
+    ):
+        try:
+            content = read_json(folder / name)
+        except (ArtifactError, OSError):
+            continue
+        if isinstance(content, dict):
+            about = f" {content[key]!r}" if isinstance(content.get(key), str) else ""
+            return f"a {program} data set{about} that another program wrote"
+    return None

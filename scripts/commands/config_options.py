@@ -18,9 +18,10 @@ import tyro
 from ...representations.learning.config import ConfigError, from_dict, to_dict
 
 if TYPE_CHECKING:
-    from .command import Command
+    from _typeshed import DataclassInstance
 
-CommandType = TypeVar("CommandType", bound="Command")
+CommandType = TypeVar("CommandType", bound="DataclassInstance")
+"""A class derived from `command.Command`, which imports this module."""
 
 HYPERPARAMETERS = "hyperparameters"
 """Field of a command that holds its configuration."""

@@ -129,8 +129,12 @@ def _current_name(label: str) -> str:
     return label
 
 
-def _with_interval(figure: dict[str, Any]) -> str:
-    """Return a mean and its interval; for a single seed, which has no interval, the mean."""
+def _with_interval(figure: dict[str, Any] | str | float) -> str:
+    """Return a mean and its interval; the mean alone for a single seed, and a text or a single number as it is."""
+    if isinstance(figure, str):
+        return figure
+    if not isinstance(figure, dict):
+        return _short(figure)
     low, high = figure["interval"]
     if low == figure["mean"] == high and len(figure["seeds"]) == 1:
         return _short(low)

@@ -9,19 +9,30 @@ from typing import TYPE_CHECKING, Any, Self
 
 import tyro
 
-from ..benchmarks.encoder_methods import require_suiting, suggest_config, suggest_encoder
+from ..benchmarks.encoder_methods import suggest_config, suggest_encoder
 from ..benchmarks.result_files import provenance
 from ..benchmarks.run_folder import has_keys
 from ..collect_and_train import (
+    DECODER_TITLE,
     LoggerName,
     collect_transitions,
     held_out_transitions,
     make_loggers,
     new_learner,
     require_logger,
+    train_decoder_with_bar,
     train_with_bar,
 )
-from ..training_data import load_data_of, require_measurable, split_held_out
+from ..held_out_measurement import measure_after_training
+from ..training_data import (
+    DataSource,
+    load_data_of,
+    require_learnable,
+    require_measurable,
+    require_suiting_world,
+    split_held_out,
+    suggest_encoder_for_group,
+)
 from .command import Command
 from .config_options import preview, read_yaml, with_defaults
 from .registry import register_command
@@ -31,22 +42,24 @@ if TYPE_CHECKING:
     from ...envs.worlds.world import World
     from ...representations.learning.callbacks import TrainingReport
 
-DECODER_TITLE = "Training a visualisation decoder"
+__all__ = ["DECODER_TITLE", "Train"]
+
 TrainWithBar = Callable[..., "TrainingReport"]
 """Has the signature of `collect_and_train.train_with_bar`."""
 DEFAULT_WORLD = "Soccer"
-FIGURES = ("map.png", "orbits.png", "plans.png", "predictions.png")
-"""Names of the figures that may be in the report folder."""
 
 
 @register_command("train")
 @dataclass(frozen=True)
 class Train(Command):
-    """Train an encoder on transitions of a world or of a dataset, and measure it on held-out transitions.
+    """Train an encoder on a data set or on transitions of a world, and measure it on held-out transitions.
 
-    Writes the encoder to the output folder, and the training report to a folder beside it, named OUTPUT_DIR-report. For
-    encoders of class and pose the report has figures of the orbits, of predicted images, and of a map (SE2) or of plans
-    (rotations). Run the same command again to resume.
+    Writes the encoder to the output folder, and the training report to a folder beside it, named OUTPUT_DIR-report. Run
+    the same command again to resume.
+
+    With --data and without --world, whole episodes of the data set are held out. The encoder is measured on them
+    without ground truth: error of predicted latents, hits, contacts, coverage; and with the ground truth that the data
+    set has. The report is a page, report.html, with figures. With --world the encoder is measured in that world.
 
     The options after --logger are the hyper-parameters of the encoder. They depend on --encoder and --world:
     `equiact train --encoder class-pose --world Chairs --help` shows those of the class-pose encoder.
@@ -57,16 +70,29 @@ class Train(Command):
     """YAML file with values of options: `encoder: class-pose`, hyper-parameters such as `optim: {lr: 1e-3}`, and
     options of this command such as `world: Chairs`. Options on the command line take precedence."""
     encoder: str | None = None
-    """Name of the encoder; by default the one that suits the world, and agent-object for a dataset without --world."""
-    world: str | None = None
-    """Name of the world to collect transitions from, and to measure the encoder in; Soccer if there is no dataset."""
+    """Name of the encoder; by default the one that suits the world, or the group of the data set."""
     data: Path | None = None
-    """Folder of a dataset to train on, such as `equiact collect` writes. Without --world, its last episodes are held
-    out, and the encoder is measured on them with the ground truth that they have."""
+    """Data set to train on: of equiact, Minari, LeRobot or robomimic, or arrays of NumPy."""
+    displacement: str | None = None
+    """Rule of the displacement in data of others: column:NAME, difference:NAME, or module:function."""
+    image_key: str | None = None
+    """Name of the images in data of others; needed if there are several."""
+    group: str | None = None
+    """Group that acts in data of others, such as R2 or SE2."""
+    format: str | None = None
+    """Format of the data set; found out by default."""
+    channel_first: bool = False
+    """Images in data of others have the shape (C, H, W)."""
+    ground_truth: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Column of data of others to measure with, NAME=COLUMN, such as agent_pose=observation.state; may be repeated."""
+    held_out_share: float = 0.2
+    """Share of the transitions of a data set that is held out, in whole episodes."""
+    world: str | None = None
+    """Name of the world to collect transitions from, and to measure the encoder in; Soccer if there is no data set."""
     transitions: int = 20_000
-    """Number of transitions to collect if there is no dataset."""
-    held_out: int = 4000
-    """Number of held-out transitions to measure the encoder on."""
+    """Number of transitions to collect if there is no data set."""
+    held_out: int | None = None
+    """Number of held-out transitions to collect in the world; 4000 by default."""
     output_dir: Path = Path("runs/encoder")
     """Folder of the encoder; an encoder that is there is replaced."""
     decoder_steps: int = 4000
@@ -78,37 +104,43 @@ class Train(Command):
 
     @classmethod
     def for_arguments(cls, arguments: Sequence[str]) -> type[Self]:
-        given = preview(arguments, "config", "encoder", "world", "data")
+        given = preview(arguments, "config", "encoder", "world", "data", "group")
         values = {} if given["config"] is None else read_yaml(given["config"])
         chosen = {**values, **{name: value for name, value in given.items() if value is not None}}
         world_cls = _world_class(chosen.get("world"), chosen.get("data"))
-        encoder = str(chosen.get("encoder") or suggest_encoder(world_cls))
+        encoder = chosen.get("encoder") or _suggested(world_cls, chosen.get("data"), chosen.get("group"))
         return with_defaults(
             cls,
-            {**values, "encoder": encoder},
-            config=suggest_config(encoder, world_cls),
+            {**values, "encoder": str(encoder)},
+            config=suggest_config(str(encoder), world_cls),
             source=given["config"] or "the command line",
         )
 
     @property
     def world_cls(self) -> type[World] | None:
-        """Class of the world; None for a dataset without one."""
+        """Class of the world; None for a data set without one."""
         return _world_class(self.world, self.data)
 
     @property
     def encoder_name(self) -> str:
         """Name of the encoder."""
-        return self.encoder or suggest_encoder(self.world_cls)
+        return self.encoder or _suggested(self.world_cls, self.data, self.group)
 
     @property
     def report_dir(self) -> Path:
         """Folder of the training report and the figures."""
         return self.output_dir.with_name(f"{self.output_dir.name}-report")
 
-    def run(self, train_with_bar: TrainWithBar = train_with_bar) -> dict[str, Any]:
-        from ...envs.storage.artifacts import check_output_folder, folder_lock
+    @property
+    def source(self) -> DataSource | None:
+        """The data set and how it is read; None without one."""
+        options = (self.displacement, self.image_key, self.group, self.format, self.ground_truth)
+        return None if self.data is None else DataSource(self.data, *options, channel_first=self.channel_first)
 
-        folder = check_output_folder(self.output_dir, "encoder")
+    def run(self, train_with_bar: TrainWithBar = train_with_bar) -> dict[str, Any]:
+        from ...envs.storage.artifacts import folder_lock
+
+        folder = self.check_output("output_dir", "encoder")
         self._check()
         with folder_lock(folder):
             return self._train(train_with_bar)
@@ -117,34 +149,43 @@ class Train(Command):
         """Check the options and the places that are written to.
 
         Raises:
-            ValueError: a number is too small, the encoder cannot learn in the world, or things of others are there.
+            ValueError: a number is out of range, the encoder cannot learn in the world, or things of others are there.
             ImportError: the logger is not installed.
         """
-        from ...envs.storage.output_paths import check_folder
+        from ...envs.data.episode_split import EpisodeSplitConfig
         from ...representations.learning.checkpoints import check_checkpoint
 
         self.require_at_least(transitions=1, held_out=32, decoder_steps=0)
+        EpisodeSplitConfig(self.held_out_share)
         require_logger(self.logger)
         if self.world_cls is not None:
             require_suiting_world(self.encoder_name, self.world or DEFAULT_WORLD)
+        elif self.held_out is not None:
+            raise ValueError("--held-out counts transitions of a world; give --held-out-share with --data, or --world")
         for checkpoint in self._checkpoints():
             check_checkpoint(checkpoint)
+        self._check_report_dir()
+
+    def _check_report_dir(self) -> None:
+        from ...envs.storage.output_paths import check_folder
+        from ..reports.encoder_report import FILES
+        from ..reports.figure_registry import all_figures
+
+        figures = [f"{figure.name}.png" for figure in all_figures()]
         reported = has_keys(self.report_dir / "training.json", "history", "commit")
-        ours = {"tensorboard", *(("training.json", *FIGURES) if reported else ())}
+        ours = {"tensorboard", *(("training.json", *FILES, *figures) if reported else ())}
         check_folder(self.report_dir, "training report", lambda path: path.name in ours)
 
     def _train(self, train_with_bar: TrainWithBar) -> dict[str, Any]:
         from ...envs.storage.artifacts import write_json
         from ...representations.learning.checkpoints import remove_checkpoint
-        from ..benchmarks.trained_encoder import measure_trained
 
-        transitions, held_out = self._load_or_collect()
+        transitions, held_out, about = self._load_or_collect()
         config = self.hyperparameters or suggest_config(self.encoder_name, self.world_cls)
+        if self.data is not None:
+            require_learnable(self.encoder_name, config, transitions, f"--data {self.data}")
         learner: Any = new_learner(transitions, config, seed=self.seed, device=self.device)
-        if held_out is None:
-            held_out = held_out_transitions(self.world or DEFAULT_WORLD, self.held_out, self.seed, self.device)
-        encoder = learner.network
-        require_measurable(encoder, held_out)
+        held_out = held_out or self._collect_held_out(learner.network)
         loggers = make_loggers(self.logger, self.report_dir / "tensorboard", self.output_dir.name)
         report = train_with_bar(
             "Training the encoder",
@@ -154,85 +195,73 @@ class Train(Command):
             checkpoint=self._checkpoint(),
             callbacks=loggers,
         )
-        encoder.eval().data_fingerprint = transitions.fingerprint
-        encoder.metrics = measure_trained(encoder, self.world_cls, held_out)
-        used = self._use(encoder, held_out)
+        encoder = learner.network.eval()
+        encoder.data_fingerprint = transitions.fingerprint
+        encoder.save(self.output_dir)  # before it is measured: whatever fails then, the training is not lost
+        training = {**vars(report), **provenance()}
+        write_json(self.report_dir / "training.json", training)
+        missing, used = measure_after_training(encoder, self.world_cls, transitions, held_out, about)
         encoder.save(self.output_dir)
-        write_json(self.report_dir / "training.json", {**vars(report), **provenance()})
         decoder = self._train_decoder(encoder, transitions, train_with_bar)
-        self._draw(encoder, decoder, held_out, used)
+        self._draw(encoder.to("cpu"), decoder, held_out, used, training, missing)
         for checkpoint in self._checkpoints():
             remove_checkpoint(checkpoint)
         return {
             **encoder.metrics,
+            **({"not_measured": missing} if missing else {}),
+            "measured_on": encoder.measured_on["source"],
             "seconds": report.seconds,
             "transitions_per_second": report.transitions / report.seconds,
             "folder": str(self.output_dir),
         }
 
-    def _load_or_collect(self) -> tuple[Transitions, Transitions | None]:
-        """Return the transitions to train on, and the held-out ones if they are part of the dataset.
+    def _load_or_collect(self) -> tuple[Transitions, Transitions | None, dict[str, Any]]:
+        """Return the transitions to train on; the held-out ones if they are part of the data set, and what these are.
 
         Raises:
-            ValueError: the dataset is of another world, or too small.
+            ValueError: the data set cannot be read, is of another world, or too small.
         """
-        from ...envs.data.minari_dataset import load_transitions
-
-        if self.data is None:
+        if self.source is None:
             world = self.world or DEFAULT_WORLD
-            return collect_transitions(world, self.transitions, self.seed, self.device), None
+            return collect_transitions(world, self.transitions, self.seed, self.device), None, {"world": world}
         if self.world_cls is not None:
-            return load_data_of(self.world_cls, self.data), None
-        return split_held_out(load_transitions(self.data), self.held_out)
+            return load_data_of(self.world_cls, self.source), None, {"world": self.world}
+        whole = self.source.load()
+        split = split_held_out(whole, self.held_out_share)
+        about = {"data": self.source.path.name, "dataset_fingerprint": whole.fingerprint}
+        return split.training, split.held_out, {**about, "held_out_share": self.held_out_share}
 
-    def _use(self, encoder: Any, held_out: Transitions) -> Any:
-        """Add the metrics of the downstream use of the encoder, and return its result, if there is one."""
-        from ...envs.worlds.orbit_world import OrbitWorld
-        from ..benchmarks.encoder_runs import evaluate_downstream
+    def _collect_held_out(self, encoder: Any) -> Transitions:
+        """Collect held-out transitions of the world, and check that the encoder can be measured on them."""
+        world = self.world or DEFAULT_WORLD
+        held_out = held_out_transitions(world, self.held_out or 4000, self.seed, self.device)
+        require_measurable(encoder, held_out)
+        return held_out
 
-        world_cls: Any = self.world_cls
-        used = evaluate_downstream(encoder, world_cls, held_out) if _is_subclass(world_cls, OrbitWorld) else None
-        if used:
-            encoder.metrics |= used.metrics
-        return used
+    def _draw(
+        self, encoder: Any, decoder: Any, held_out: Transitions, used: Any, training: dict[str, Any], missing: list[str]
+    ) -> None:
+        """Draw the figures of the encoder's class; for a data set a whole report."""
+        from ..reports.encoder_report import EncoderReport, write_encoder_report
+        from ..reports.figure_registry import FigureInputs, draw_figures
 
-    def _draw(self, encoder: Any, decoder: Any, held_out: Transitions, used: Any) -> None:
-        """Draw the figures of an encoder of class and pose."""
-        from ...agents.downstream.mapping import LocalisationResult
-        from ...agents.downstream.planning import PlanningResult
-        from ...envs.worlds.orbit_world import OrbitWorld
-        from ...representations.encoders.class_pose_base import ClassPoseBase
-        from ..reports.orbit_figures import draw_map, draw_orbits, draw_plans, draw_predictions
-
-        world_cls: Any = self.world_cls
-        if decoder is not None:
-            draw_predictions(self.report_dir / "predictions.png", decoder, held_out)
-        if isinstance(encoder, ClassPoseBase) and _is_subclass(world_cls, OrbitWorld):
-            draw_orbits(self.report_dir / "orbits.png", world_cls, encoder.to("cpu"), held_out)
-        if isinstance(used, LocalisationResult):
-            draw_map(self.report_dir / "map.png", world_cls, used, held_out)
-        if isinstance(used, PlanningResult):
-            draw_plans(self.report_dir / "plans.png", used)
-
-    def _train_decoder(self, encoder: Any, transitions: Transitions, train_with_bar: TrainWithBar) -> Any:
-        """Return a visualisation decoder of an encoder of class and pose, on the CPU; None for other encoders."""
-        import torch
-
-        from ...representations.learning.config import OptimConfig
-        from ...representations.learning.visualization_decoder import (
-            VisualizationDecoder,
-            VisualizationDecoderConfig,
-            VisualizationDecoderLearner,
+        inputs = FigureInputs(encoder, held_out, self.world_cls, decoder, used)
+        if self.world_cls is not None or self.data is None:
+            draw_figures(self.report_dir, inputs)
+            return
+        history, name = training["history"], self.data.name
+        write_encoder_report(
+            self.report_dir, EncoderReport(inputs, name, history, encoder.metrics, missing, provenance=training)
         )
 
+    def _train_decoder(self, encoder: Any, transitions: Transitions, train_with_bar: TrainWithBar) -> Any:
+        """Return a visualisation decoder of an encoder of class and pose; None for other encoders."""
         if not self._trains_decoder():
             return None
-        torch.manual_seed(self.seed)
-        config = VisualizationDecoderConfig(optim=OptimConfig(steps=self.decoder_steps))
-        learner = VisualizationDecoderLearner(VisualizationDecoder(encoder, config), transitions)
         checkpoint = self._checkpoint("-decoder")
-        train_with_bar(DECODER_TITLE, learner, transitions, seed=self.seed, checkpoint=checkpoint)
-        return learner.network.eval().to("cpu")
+        return train_decoder_with_bar(
+            encoder, transitions, train_with_bar, steps=self.decoder_steps, seed=self.seed, checkpoint=checkpoint
+        )
 
     def _trains_decoder(self) -> bool:
         from ...representations.encoders.class_pose_base import ClassPoseBase
@@ -249,7 +278,7 @@ class Train(Command):
 
 
 def _world_class(world: Any, data: Any) -> type[World] | None:
-    """Return the class of a world; None for a dataset without one."""
+    """Return the class of a world; None for a data set without one."""
     from ...envs.worlds.registry import world_class
 
     if world is None and data is not None:
@@ -257,26 +286,8 @@ def _world_class(world: Any, data: Any) -> type[World] | None:
     return world_class(DEFAULT_WORLD if world is None else str(world))
 
 
-def _is_subclass(world_cls: type[World] | None, base: type[Any]) -> bool:
-    return world_cls is not None and issubclass(world_cls, base)
-
-
-def require_suiting_world(name: str, world: str) -> None:
-    """Check that an encoder can learn in a world.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    from ...envs.worlds.orbit_world import OrbitWorld
-    from ...envs.worlds.registry import task_world_class, world_class
-    from ...representations.encoders.class_pose_base import ClassPoseBase
-    from ...representations.encoders.registry import encoder_class
-
-    world_cls = world_class(world)
-    if name == "agent-object":
-        task_world_class(world)
-    if issubclass(encoder_class(name), ClassPoseBase) and not issubclass(world_cls, OrbitWorld):
-        raise ValueError(f"{world} has no classes and poses to encode; choose --encoder agent-object")
-    if name == "class-pose" and issubclass(world_cls, OrbitWorld):
-        world_cls.require_free()
-    require_suiting(name, world_cls.group.name)
+def _suggested(world_cls: type[World] | None, data: Any, group: Any) -> str:
+    """Return the name of the encoder that suits a world, or a data set."""
+    if world_cls is not None or data is None:
+        return suggest_encoder(world_cls)
+    return suggest_encoder_for_group(DataSource(Path(data).expanduser(), group=group).known_group)

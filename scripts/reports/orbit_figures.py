@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...envs.storage.file_access import write_atomically
-from .html_page import LIGHT
+from ...representations.encoders.class_pose_base import ClassPoseBase
+from .figure_registry import FigureInputs, register_figure, save_figure
 
 if TYPE_CHECKING:
     from ...agents.downstream.mapping import LocalisationResult
     from ...agents.downstream.planning import PlanningResult
     from ...envs.data.transitions import Transitions
     from ...envs.worlds.orbit_world import OrbitWorld
-    from ...representations.encoders.class_pose_base import ClassPoseBase
     from ...representations.learning.visualization_decoder import VisualizationDecoder
 
 
@@ -81,7 +77,7 @@ def draw_orbits(
             if column == 0:
                 axes.set_ylabel("angles of the set" if on_circle else "second coordinate")
 
-    _save(path, draw, (2.4 * len(shown), 2.8 * circles), config)
+    save_figure(path, draw, (2.4 * len(shown), 2.8 * circles), config.dpi)
 
 
 def draw_predictions(
@@ -142,7 +138,7 @@ def draw_map(
             axes.set_aspect("equal")
             axes.set_xlabel("m")
 
-    _save(path, draw, (10, 3.8), config)
+    save_figure(path, draw, (10, 3.8), config.dpi)
 
 
 def draw_plans(path: Path, result: PlanningResult, config: FigureConfig = DEFAULT_FIGURES) -> None:
@@ -160,6 +156,44 @@ def draw_plans(path: Path, result: PlanningResult, config: FigureConfig = DEFAUL
         "goal": result.goal_images[part],
     }
     _draw_image_rows(path, rows, config)
+
+
+@register_figure("orbits", ClassPoseBase, "Poses of held-out images, with a panel for each class.")
+def orbits_figure(path: Path, inputs: FigureInputs) -> None:
+    """Draw the orbits of the classes of a world (`draw_orbits`)."""
+    from ...envs.worlds.orbit_world import OrbitWorld
+
+    if inputs.world_cls is not None and issubclass(inputs.world_cls, OrbitWorld):
+        draw_orbits(path, inputs.world_cls, inputs.encoder, inputs.held_out)
+
+
+@register_figure(
+    "predictions",
+    ClassPoseBase,
+    "Images before an action, decoded from the predicted latent, and after the action.",
+)
+def predictions_figure(path: Path, inputs: FigureInputs) -> None:
+    """Draw predicted images if a decoder was trained (`draw_predictions`)."""
+    if inputs.decoder is not None:
+        draw_predictions(path, inputs.decoder, inputs.held_out)
+
+
+@register_figure("map", ClassPoseBase, "A map of encoded positions, and a trajectory localised on it.")
+def map_figure(path: Path, inputs: FigureInputs) -> None:
+    """Draw the map of a localised robot (`draw_map`)."""
+    from ...agents.downstream.mapping import LocalisationResult
+
+    if inputs.world_cls is not None and isinstance(inputs.downstream, LocalisationResult):
+        draw_map(path, inputs.world_cls, inputs.downstream, inputs.held_out)
+
+
+@register_figure("plans", ClassPoseBase, "Images at the start, after the planned action, and of the goal.")
+def plans_figure(path: Path, inputs: FigureInputs) -> None:
+    """Draw executed plans (`draw_plans`)."""
+    from ...agents.downstream.planning import PlanningResult
+
+    if isinstance(inputs.downstream, PlanningResult):
+        draw_plans(path, inputs.downstream)
 
 
 def classes_to_show(world_cls: type[OrbitWorld], count: int = 5) -> list[int]:
@@ -194,13 +228,4 @@ def _draw_image_rows(path: Path, rows: dict[str, Any], config: FigureConfig) -> 
             axes.set_title(name)
             axes.axis("off")
 
-    _save(path, draw, (10, 1.25 * len(rows)), config)
-
-
-def _save(path: Path, draw: Callable[[Figure], None], size: tuple[float, float], config: FigureConfig) -> None:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(LIGHT):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        figure.savefig(buffer, dpi=config.dpi, format="png")
-    write_atomically(path, buffer.getvalue())
+    save_figure(path, draw, (10, 1.25 * len(rows)), config.dpi)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..benchmarks.recovery_methods.density_recovery import density_recovery
 from ..benchmarks.recovery_methods.registry import BASE_POLICY, PROPOSED_METHOD
 from ..benchmarks.recovery_run import RecoveryRun
 from ..benchmarks.recovery_trials import read_outcomes
@@ -94,8 +95,8 @@ def replay_episodes(run: RecoveryRun, episodes: Sequence[int]) -> list[list[Repl
 
     world = run.started_world(max(episodes) + 1, HELD_OUT_SEED)
     initial = world.save()
-    watched, recovery = run.recovery_policy(PROPOSED_METHOD, acts=False), run.recovery_policy(PROPOSED_METHOD)
-    push = run.perturbation
+    proposed, push = density_recovery(PROPOSED_METHOD), run.perturbation
+    watched, recovery = proposed.watching_policy(run), proposed.policy(PROPOSED_METHOD, run)
     plan = (("clean", watched, None), ("pushed", watched, push), ("pushed, with recovery", recovery, push))
     parts: list[list[Replay]] = []
     steps = run.episode_steps

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..benchmarks.recovery_config import condition_name
+from ..benchmarks.recovery_methods.density_recovery import density_recovery
 from ..benchmarks.recovery_methods.registry import PROPOSED_METHOD, ablation_methods, compared_methods
 from ..benchmarks.recovery_run import RecoveryRun
 from .html_page import picture, section, table, tiles, video, write_page
@@ -40,7 +41,7 @@ def write_recovery_report(folder: Path, result: dict[str, Any], runs: list[Recov
     """
     run, figures = runs[0], result["figures"]
     episodes = replay_episodes(run, choose_episodes(run))
-    threshold = run.trigger(PROPOSED_METHOD).threshold
+    threshold = density_recovery(PROPOSED_METHOD).trigger(PROPOSED_METHOD, run).threshold
     write_film(folder / "film.mp4", run, episodes, threshold)
     sections = [_headline(figures), *_film(folder), *_density(run, episodes[0], threshold), _methods(figures)]
     sections += [*_sweep(figures, run), *_ablation(figures), _settings(result, run)]
@@ -181,7 +182,7 @@ def _draw_map(
     """Draw the log density with an open hand in the scene of the first frame, averaged over the third coordinate."""
     import torch
 
-    density = run.density(PROPOSED_METHOD)
+    density = density_recovery(PROPOSED_METHOD).trained_density(run)
     ranges = [
         np.linspace(low, high, cells if axis in plane else 12)
         for axis, (low, high) in enumerate(zip(*bounds, strict=True))

@@ -1,4 +1,4 @@
-"""Perturbations in the middle of an episode, each with a receipt: its measured effect."""
+"""Perturbations of a batch of our task worlds, each with a receipt; `PerturbedEnv` is for any environment."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Literal
 import numpy as np
 
 from ..arguments import integer_argument
+from ..perturbations.errors import PerturbationError
 from ..simulation.state_layout import Float
 from ..worlds.task_world import TaskWorld
 
 
-class PerturbationError(ValueError):
-    """A perturbation that cannot be applied, or that had no effect."""
-
-
 @dataclass(frozen=True)
-class Perturbation:
+class TaskPerturbation:
     """Drag the arm or push the object for some steps, then pause.
 
     The defaults are the protocol of Reichlin et al. (IROS 2022): the arm is dragged for 35 steps, then idles for 10.
@@ -99,7 +96,7 @@ class PerturbationInjector:
         PerturbationError: the episode is too short, or the quadrant has another number of dimensions than the world.
     """
 
-    def __init__(self, world: TaskWorld, perturbation: Perturbation, generator: np.random.Generator) -> None:
+    def __init__(self, world: TaskWorld, perturbation: TaskPerturbation, generator: np.random.Generator) -> None:
         perturbation.require_within(world.max_episode_steps)
         if len(perturbation.quadrant) != world.group.dim:
             raise PerturbationError(f"a quadrant of {world.group.dim} signs was expected, got {perturbation.quadrant}")

@@ -1,0 +1,1 @@
+"""Perturbations of any Gymnasium environment, each with a receipt: its measured effect."""

@@ -1,0 +1,88 @@
+"""The command ``equiact encode``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..training_data import DataSource, require_encoder_fits
+from .command import Command
+from .registry import register_command
+
+
+@register_command("encode")
+@dataclass(frozen=True)
+class Encode(Command):
+    """Encode all frames of a data set, and write the latents as a Parquet or NPZ file.
+
+    The file has a row for each frame of each episode: the episode, the step, and the latents. Parquet has a column for
+    each coordinate, such as agent_0, and the group and the encoder in its metadata; NPZ has an array for each latent.
+    With --film also writes a film of the frames, beside a panel with the path of the latents.
+    """
+
+    data: Path = Path("runs/data")
+    """Data set to encode: of equiact, Minari, LeRobot or robomimic, or arrays of NumPy."""
+    encoder: Path = Path("runs/encoder")
+    """Folder of the encoder."""
+    output: Path = Path("runs/latents.parquet")
+    """File of the latents, ending in .parquet or .npz; one that this command wrote is replaced."""
+    film: Path | None = None
+    """MP4 file of a film; none by default."""
+    film_episodes: int = 2
+    """Number of episodes in the film."""
+    displacement: str | None = None
+    """Rule of the displacement in data of others: column:NAME, difference:NAME, or module:function."""
+    image_key: str | None = None
+    """Name of the images in data of others; needed if there are several."""
+    group: str | None = None
+    """Group that acts in data of others; that of the encoder by default."""
+    format: str | None = None
+    """Format of the data set; found out by default."""
+    channel_first: bool = False
+    """Images in data of others have the shape (C, H, W)."""
+
+    def run(self) -> dict[str, Any]:
+        from ...representations.encoders.encoder import load_encoder
+        from ...representations.learning.devices import resolve_device
+        from ..latent_files import check_latent_file, encode_episodes, write_latents
+
+        self.require_at_least(film_episodes=1)
+        output = check_latent_file(self.output)
+        self._check_film()
+        encoder = load_encoder(self.encoder)
+        group = self.group or DataSource(self.data).known_group or encoder.group
+        options = (self.displacement, self.image_key, group, self.format)
+        transitions = DataSource(self.data, *options, channel_first=self.channel_first).load()
+        require_encoder_fits(encoder, transitions, f"--data {self.data}")
+        latents = encode_episodes(encoder.to(resolve_device(self.device)), transitions)
+        write_latents(output, latents, {"data": self.data.name, "data_fingerprint": transitions.fingerprint})
+        if self.film is not None:
+            self._write_film(latents, transitions)
+        return {
+            "frames": len(latents.frame),
+            "episodes": int(latents.episode[-1]) + 1,
+            "latents": {name: list(values.shape[1:]) for name, values in latents.latents.items()},
+            "output": str(self.output),
+            **({} if self.film is None else {"film": str(self.film)}),
+        }
+
+    def _check_film(self) -> None:
+        """Check, before the work begins, that the film may be written.
+
+        Raises:
+            ValueError: it is no MP4 file, or a file of another is there.
+        """
+        from ...envs.storage.artifacts import check_output_file
+
+        if self.film is None:
+            return
+        if self.film.suffix.lower() != ".mp4":
+            raise ValueError(f"expected --film to end in .mp4, got {self.film}")
+        check_output_file(self.film)
+
+    def _write_film(self, latents: Any, transitions: Any) -> None:
+        from ..reports.latent_film import write_latent_film
+
+        if self.film is not None:
+            write_latent_film(self.film, latents, transitions.frames, episodes=self.film_episodes)

@@ -1,0 +1,112 @@
+"""A film of the frames of a data set, beside a panel with the path of their latents.
+
+Nothing is drawn over the frames: where a latent is in the picture is not known without a camera model or ground truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as imageio
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ...envs.storage.file_access import write_atomically
+from ..progress import progress_bar
+from .html_page import LIGHT
+from .latent_drawings import latent_planes
+
+if TYPE_CHECKING:
+    from ..latent_files import EpisodeLatents
+
+Points = Mapping[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class LatentFilmConfig:
+    """Look of a film.
+
+    Attributes:
+        side: height of the frames and of the panel in pixels, even.
+        fps: frames per second.
+        longest: largest number of frames of an episode.
+    """
+
+    side: int = 320
+    fps: int = 10
+    longest: int = 300
+
+
+def write_latent_film(
+    path: Path,
+    latents: EpisodeLatents,
+    frames: NDArray[np.uint8],
+    *,
+    episodes: int = 2,
+    config: LatentFilmConfig = LatentFilmConfig(),
+) -> None:
+    """Write an MP4 film of the first episodes, and show the progress.
+
+    The panel shows two coordinates of the agent and of the object, or two principal components of other latents: a dot
+    for now, a line for the episode so far, and grey dots for all frames of the data set.
+
+    Args:
+        path: the file.
+        latents: latents of all episodes.
+        frames: frames of the data set, ``(F, H, W, C)`` uint8.
+        episodes: number of episodes.
+        config: look of the film.
+    """
+    points = latent_planes(latents.latents)
+    shown = [np.flatnonzero(latents.episode == index)[: config.longest] for index in range(episodes)]
+    total = sum(map(len, shown))
+    with progress_bar("Drawing the film", total, "frames") as update:
+        drawn = []
+        for rows in shown:
+            for picture in _episode(points, frames[latents.frame[rows]], rows, config):
+                drawn.append(picture)
+                update(len(drawn))
+    options: dict[str, Any] = {"fps": config.fps, "codec": "libx264", "macro_block_size": 1}
+    film: Any = imageio.imwrite("<bytes>", np.stack(drawn), extension=".mp4", **options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, film)
+
+
+def _episode(
+    points: Points, frames: NDArray[np.uint8], rows: NDArray[np.int64], config: LatentFilmConfig
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pictures of an episode: the frame, and the panel beside it."""
+    with matplotlib.rc_context(LIGHT):
+        figure = Figure(figsize=(len(points) * config.side / 100, config.side / 100), dpi=100, layout="constrained")
+        canvas: Any = FigureCanvasAgg(figure)
+        marks: list[tuple[Any, Any, NDArray[np.floating[Any]]]] = []
+        panels = figure.subplots(1, len(points), squeeze=False)[0]
+        for axes, (title, all_points) in zip(panels, points.items(), strict=True):
+            axes.scatter(*all_points.T, s=2, color="lightgrey")
+            (line,) = axes.plot([], [], linewidth=1)
+            (dot,) = axes.plot([], [], "o", color="C1")
+            axes.set_title(title, fontsize=8)
+            axes.tick_params(labelsize=7)
+            marks.append((line, dot, all_points[rows]))
+        for index, frame in enumerate(frames):
+            for line, dot, visited in marks:
+                line.set_data(*visited[: index + 1].T)
+                dot.set_data(*visited[index : index + 1].T)
+            canvas.draw()
+            panel = np.asarray(canvas.buffer_rgba())[..., :3]
+            yield np.concatenate([_resized(frame, config.side), panel[: config.side]], 1)
+
+
+def _resized(frame: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a frame as RGB with this height and an even width, by repeating pixels."""
+    height, width = frame.shape[:2]
+    columns = 2 * round(width * side / height / 2)
+    rows_of, columns_of = np.arange(side) * height // side, np.arange(columns) * width // columns
+    colours = frame[..., :3] if frame.shape[-1] >= 3 else np.repeat(frame[..., :1], 3, -1)
+    return np.ascontiguousarray(colours[rows_of][:, columns_of])

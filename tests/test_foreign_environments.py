@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from equiact.envs.perturbations.parsing import parse_perturbation
 from equiact.scripts.benchmarks.environment_run import EnvironmentRun, EnvironmentRunConfig
 from equiact.scripts.benchmarks.environment_suite import FOREIGN_ENVIRONMENTS, ForeignEnvironment
 
@@ -27,3 +28,13 @@ def test_an_environment_of_another_package_goes_the_whole_way(environment: Forei
     assert figures["displacement_rms"] > 0
     assert (tmp_path / "encoder" / "card.json").is_file()
     assert (tmp_path / "policy.zip").is_file()
+
+
+@pytest.mark.parametrize("environment", FOREIGN_ENVIRONMENTS, ids=lambda environment: environment.name)
+def test_the_perturbation_suits_the_environment(environment: ForeignEnvironment) -> None:
+    for package in environment.imports:
+        pytest.importorskip(package)
+    env, _ = environment.make((16, 16))
+    (perturbation,) = parse_perturbation(environment.perturbation)
+    perturbation.check(env)
+    env.close()

@@ -84,7 +84,7 @@ FOREIGN_ENVIRONMENTS = (
     ),
     ForeignEnvironment(
         "gymnasium-robotics", "PointMaze_UMaze-v3", "body:particle",
-        "drag:joints=ball_x ball_y,magnitude=0.05,onset=10,duration=5",
+        "drag:body=particle,magnitude=0.05,onset=10,duration=5",
         imports=("gymnasium_robotics",), env_options=_SHORT,
         viewpoint={"lookat": (0.0, 0.0, 0.0), "distance": 6.0, **_FROM_ABOVE},
     ),

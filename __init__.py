@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .agents.policies.policy_loading import resolve_policy as resolve_policy
     from .agents.policies.sb3_features import EncoderFeatures as EncoderFeatures
     from .agents.policies.sb3_features import VecEncodeObservation as VecEncodeObservation
+    from .agents.recovery.action_maps import AbsoluteActionMap as AbsoluteActionMap
+    from .agents.recovery.action_maps import FunctionActionMap as FunctionActionMap
+    from .agents.recovery.action_maps import LinearActionMap as LinearActionMap
+    from .agents.recovery.calibration import calibrate_recovery as calibrate_recovery
     from .agents.recovery.config import RecoveryConfig as RecoveryConfig
     from .agents.recovery.conformal import Trigger as Trigger
     from .agents.recovery.conformal import calibrate_trigger as calibrate_trigger
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from .envs.lie_groups.registry import group_from_name as group_from_name
     from .envs.lie_groups.registry import register_group as register_group
     from .envs.mujoco_envs.body_displacement import BodyDisplacement as BodyDisplacement
+    from .envs.mujoco_envs.cameras import Viewpoint as Viewpoint
     from .envs.mujoco_envs.ray_traced_pixels import RayTracedPixels as RayTracedPixels
     from .envs.mujoco_envs.ray_traced_pixels import VectorRayTracedPixels as VectorRayTracedPixels
     from .envs.mujoco_envs.restorable_env import RestorableEnv as RestorableEnv
@@ -84,6 +89,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _EXPORTS = {
+    "AbsoluteActionMap": "agents.recovery.action_maps",
     "AgentObjectConfig": "representations.encoders.agent_object",
     "AgentObjectEncoder": "representations.encoders.agent_object",
     "BCPolicy": "agents.policies.behavior_cloning",
@@ -95,9 +101,11 @@ _EXPORTS = {
     "EncodeObservation": "agents.policies.encode_observation",
     "Encoder": "representations.encoders.encoder",
     "EncoderFeatures": "agents.policies.sb3_features",
+    "FunctionActionMap": "agents.recovery.action_maps",
     "Group": "envs.lie_groups.group",
     "HarmonicConfig": "representations.encoders.harmonic_encoder",
     "HarmonicEncoder": "representations.encoders.harmonic_encoder",
+    "LinearActionMap": "agents.recovery.action_maps",
     "OptimConfig": "representations.learning.config",
     "Perturbation": "envs.perturbations.perturbation",
     "PerturbedEnv": "envs.perturbations.perturbed_env",
@@ -118,7 +126,9 @@ _EXPORTS = {
     "VecEncodeObservation": "agents.policies.sb3_features",
     "VectorEncodeObservation": "agents.policies.encode_observation",
     "VectorRayTracedPixels": "envs.mujoco_envs.ray_traced_pixels",
+    "Viewpoint": "envs.mujoco_envs.cameras",
     "as_policy": "envs.data.policy",
+    "calibrate_recovery": "agents.recovery.calibration",
     "calibrate_trigger": "agents.recovery.conformal",
     "collect": "envs.data.collect",
     "evaluate_perturbations": "agents.evaluation.perturbed_evaluation",

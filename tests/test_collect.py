@@ -412,19 +412,6 @@ def test_the_group_of_a_wrapper_is_found(vectorized: bool) -> None:
     assert collect(env, 6, seed=0).group == "R2"
 
 
-def test_a_policy_whose_seed_is_a_number_acts() -> None:
-    class Model:
-        """Like a model of Stable-Baselines3."""
-
-        seed = 3
-
-        def predict(self, observation, state=None, episode_start=None, deterministic=True):
-            return np.zeros((len(observation), 2), np.float32), state
-
-    worlds = gym.make_vec("equiact/Soccer-v0", num_envs=2, resolution=(16, 16), device="cpu")
-    assert len(collect(worlds, 4, seed=0, policy=Model())) == 4
-
-
 def test_a_coordinate_that_never_moves_is_named() -> None:
     pytest.importorskip("mujoco")
     from equiact import BodyDisplacement, RayTracedPixels

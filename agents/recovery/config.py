@@ -12,8 +12,9 @@ class RecoveryConfig:
     """Set the hyper-parameters of a `RecoveryPolicy`.
 
     Attributes:
-        step: ``η``, the length of a recovery displacement, in the units of the actions, such as metres.
-        commands: number of coordinates of an action after the displacement, such as 1 for a gripper.
+        step: ``η``, the length of a recovery displacement, in the units of the latent, such as metres.
+        commands: number of coordinates of an action after the displacement, such as 1 for a gripper. They keep their
+            last value while recovery acts; a negative one means that the agent holds something.
         restart: go back to where the episode began, and start again, if the gripper is open or the policy is stuck.
             Without, always go back to the last in-distribution state: for tasks in which starting again is costly.
         climb: follow the gradient of the density, blended with the base policy, as in the paper.

@@ -365,7 +365,7 @@ def test_collect_writes_data_and_json(capsys: pytest.CaptureFixture[str], tmp_pa
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     claim_folder(tmp_path / "run", "demo.json", {"world": "Soccer", "seed": 0})
     assert claim_folder(tmp_path / "run", "demo.json", {"world": "Soccer", "seed": 0}) == tmp_path / "run"
-    with pytest.raises(ValueError, match=r"holds a run with seed = 0, now 1; choose another --output-dir"):
+    with pytest.raises(ValueError, match=r"holds a run with seed = 0, now 1; choose another folder"):
         claim_folder(tmp_path / "run", "demo.json", {"world": "Soccer", "seed": 1})
 
 

@@ -51,5 +51,5 @@ def test_a_demo_does_not_resume_in_the_folder_of_another(tmp_path: Path) -> None
     demo = Demo(device="cpu", output_dir=tmp_path / "demo", hyperparameters=TINY)
     with pytest.raises(KeyboardInterrupt):
         demo.run(run_jobs=stop)
-    with pytest.raises(ValueError, match="holds a run with seed = 0, now 1; choose another --output-dir"):
+    with pytest.raises(ValueError, match="holds a run with seed = 0, now 1; choose another folder"):
         replace(demo, seed=1).run(run_jobs=stop)

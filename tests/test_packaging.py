@@ -114,7 +114,13 @@ def test_core_dependencies_hold_no_simulator() -> None:
     assert {"sim", "rl", "data", "cli", "all"} <= PROJECT["project"]["optional-dependencies"].keys()
 
 
-BROUGHT_BY_A_DEPENDENCY = {"cycler": "matplotlib", "pyarrow": "minari[arrow]", "warp": "mujoco-warp"}
+BROUGHT_BY_A_DEPENDENCY = {
+    "_typeshed": "mypy",
+    "cycler": "matplotlib",
+    "imageio_ffmpeg": "imageio[ffmpeg]",
+    "pyarrow": "minari[arrow]",
+    "warp": "mujoco-warp",
+}
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -215,7 +221,7 @@ def test_a_missing_extra_is_named_and_left_out_of_star_imports() -> None:
     """
     error, names = python_without_extras(code).splitlines()
     assert error == "equiact.EncoderFeatures needs the package stable_baselines3; run: pip install 'equiact[rl]'"
-    assert names == "['EncoderFeatures'] AgentObjectEncoder"
+    assert names == "['EncoderFeatures', 'VecEncodeObservation'] AgentObjectEncoder"
 
 
 def test_extras_named_in_errors_exist() -> None:

@@ -9,7 +9,7 @@ from equiact.scripts.commands.tables import MARK, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-WITH_TABLES = ["README.md", "docs/benchmarks.md"]
+WITH_TABLES = ["README.md", "docs/benchmarks.md", "docs/environments.md"]
 
 
 def test_fits_on_two_screens() -> None:

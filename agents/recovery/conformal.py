@@ -57,7 +57,7 @@ class Trigger:
 
     @property
     def can_act(self) -> bool:
-        """Whether any quantity may raise an alarm."""
+        """Return whether any quantity may raise an alarm."""
         return self.threshold > -math.inf or self.innovation < math.inf or self.dwell < math.inf
 
     def blend(self, log_density: Tensor) -> Tensor:

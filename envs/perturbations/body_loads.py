@@ -95,10 +95,7 @@ class Impulse(DirectedPerturbation):
     """
 
     unit: ClassVar[str] = "N s"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.duration == 1, "duration", "1, because it happens once", self.duration)
+    happens_once: ClassVar[bool] = True
 
     def apply(self, scene: MujocoScene, drawn: Any, writes: ArrayWrites) -> None:
         """Change the velocities."""

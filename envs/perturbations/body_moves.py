@@ -70,10 +70,7 @@ class MoveObject(DirectedPerturbation):
     """
 
     unit: ClassVar[str] = "m"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(self.duration == 1, "duration", "1, because it happens once", self.duration)
+    happens_once: ClassVar[bool] = True
 
     def check_scene(self, scene: MujocoScene) -> None:
         """Check that the object has joints of its own."""

@@ -22,6 +22,8 @@ from .registry import register_perturbation
 class _JointOffset(MujocoPerturbation):
     """A vector with an entry for each joint, which has the magnitude as its norm."""
 
+    happens_once: ClassVar[bool] = True
+
     joints: str | tuple[str, ...]
     sign: str = "random"
 
@@ -31,7 +33,6 @@ class _JointOffset(MujocoPerturbation):
         super().__post_init__()
         self.require(bool(self.joints) and all(self.joints), "joints", "one or more names of joints", self.joints)
         self.require(self.sign in ("random", "+", "-"), "sign", "'random', '+' or '-'", self.sign)
-        self.require(self.duration == 1, "duration", "1, because it happens once", self.duration)
 
     def check_scene(self, scene: MujocoScene) -> None:
         super().check_scene(scene)

@@ -37,6 +37,8 @@ class MujocoPerturbation(Perturbation):
     needs_mujoco: ClassVar[bool] = True
     writes_last: ClassVar[Literal["step", "window"]] = "step"
     """How long the writes of `apply` last: one step, after which it is called again, or all of the duration."""
+    happens_once: ClassVar[bool] = False
+    """Whether it happens in one step, so that the duration must be 1."""
 
     idle: int = 0
     policy_acts: bool = True
@@ -45,6 +47,8 @@ class MujocoPerturbation(Perturbation):
         super().__post_init__()
         integer_argument(f"{self.name}: idle", self.idle, 0, PerturbationError)
         self.require(isinstance(self.policy_acts, bool), "policy_acts", "true or false", self.policy_acts)
+        once = not self.happens_once or self.duration == 1
+        self.require(once, "duration", "1, because it happens once", self.duration)
 
     @property
     def idle_steps(self) -> int:

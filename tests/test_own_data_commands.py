@@ -17,6 +17,7 @@ from equiact.representations.encoders.translation_encoder import TranslationEnco
 from equiact.scripts.cli import main
 from equiact.scripts.commands.command import describe_foreign_dataset
 from equiact.scripts.environment_options import CollectionRule, EnvironmentOptionError, parse_assignments
+from equiact.scripts.held_out_measurement import _report_useless
 from equiact.scripts.reports.figure_registry import (
     FIGURES,
     FigureInputs,
@@ -540,3 +541,11 @@ def test_images_of_other_layouts_are_named_and_read(tmp_path: Path, capsys: pyte
     assert "which looks channel-first; pass --channel-first" in error_of(capsys)
     assert main([*arguments, *folder, "--channel-first"]) == 0
     assert Encoder.load(tmp_path / "encoder").shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(0.99, False), (1.0, True), (5.0, True)])
+def test_an_encoder_that_predicts_worse_than_no_change_is_named(
+    ratio: float, said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _report_useless({"equivariance_ratio_1": ratio})
+    assert ("not usable yet" in capsys.readouterr().err) == said

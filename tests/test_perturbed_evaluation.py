@@ -308,3 +308,9 @@ def test_environments_of_other_packages(package: str, spec: str, perturbation: s
 
     report = evaluate_perturbations(env, RandomPolicy(env), [perturbation], episodes=2)
     assert report.summaries()[1].receipts[0].has_effect and len(report.records) == 4
+
+
+def test_a_negative_seed_is_refused_before_anything_is_played() -> None:
+    env = gym.make("Pendulum-v1")
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
+        evaluate_perturbations(env, lambda observation: np.zeros((1, 1)), ["action-noise:magnitude=1"], seed=-1)

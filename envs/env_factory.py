@@ -10,6 +10,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from .arguments import integer_argument
+
 _PACKAGES = {
     "dm_control/": "shimmy",
     "gym_pusht/": "gym_pusht",
@@ -48,7 +50,7 @@ class MakeEnvError(ValueError):
     """A text does not name an environment, or the environment cannot be made."""
 
 
-def make_env(spec: str, *, imports: Sequence[str] = (), **options: Any) -> gym.Env[Any, Any]:
+def make_env(spec: str, *, imports: Sequence[str] = (), action_repeat: int = 1, **options: Any) -> gym.Env[Any, Any]:
     """Return the environment that a text names.
 
     Args:
@@ -58,6 +60,8 @@ def make_env(spec: str, *, imports: Sequence[str] = (), **options: Any) -> gym.E
             - ``"package:id"``, which imports the package first, such as ``"gym_pusht:gym_pusht/PushT-v0"``;
             - ``"module:function"``, a function or class that returns an environment of Gymnasium or dm_control.
         imports: packages to import first, because they register their environments when they are imported.
+        action_repeat: number of steps of the environment for which each action is held. They count as one step, whose
+            reward is their sum. For environments that move too little in a single step to be seen.
         **options: arguments of the environment. ``gymnasium.make`` takes ``max_episode_steps`` for its own time limit;
             a function gets every option.
 
@@ -74,6 +78,12 @@ def make_env(spec: str, *, imports: Sequence[str] = (), **options: Any) -> gym.E
         raise MakeEnvError(f"the name of an environment must be text, such as 'Pusher-v5', got {spec!r}")
     for package in imports:
         gym.register_envs(_imported(package, f"imports of {spec!r}"))
+    integer_argument("action_repeat", action_repeat, 1, MakeEnvError)
+    env = _made(spec, options)
+    return env if action_repeat == 1 else gym.wrappers.RepeatAction(env, int(action_repeat))
+
+
+def _made(spec: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
     module, _, name = spec.rpartition(":")
     function = getattr(_imported(module, repr(spec)), name, None) if module and name.isidentifier() else None
     if function is not None:

@@ -105,13 +105,15 @@ def name_options(message: str) -> str:
 
 
 def _answer(given: list[str]) -> int:
+    from .commands.registry import split_command
+
     if not given or given[0] in ("-h", "--help"):
         print_overview()
         return 0
     if given[0] == "--version":
         print(f"equiact {__version__}")
         return 0
-    command = parse(given[0], given[1:])
+    command = parse(*split_command(given))
     try:
         result = command.run()
     except KeyboardInterrupt:

@@ -30,6 +30,7 @@ class CollectionEnv:
         env: Gymnasium id, ``"package:id"`` or ``"module:function"``.
         imports: packages that register environments when they are imported.
         env_options: arguments of the environment, each as ``key=value``.
+        action_repeat: number of steps of the environment for which each action is held.
         displacement: rule of the displacement (`CollectionRule`); None for ``info["displacement"]``.
         group: name of the group that acts; None for that of the environment or the rule.
         image_key: entry of Dict observations that holds the image, or ``"render"`` for what the environment draws; None
@@ -44,6 +45,7 @@ class CollectionEnv:
     env: str
     imports: tuple[str, ...] = ()
     env_options: tuple[str, ...] = ()
+    action_repeat: int = 1
     displacement: str | None = None
     group: str | None = None
     image_key: str | None = None
@@ -61,6 +63,11 @@ class CollectionEnv:
         """
         first = self._make_one()
         rule = self._rule(first)
+        if self.action_repeat > 1 and rule.kind in ("info", "function"):
+            raise EnvironmentOptionError(
+                f"expected --displacement difference:…, body:…, site:… or joints:… with --action-repeat "
+                f"{self.action_repeat}, got {rule.kind}: info tells of the last of the repeated steps only"
+            )
         wrapped = rule.wrap(first, self.group)
         group = self._group(wrapped)
         self._require_images(wrapped)
@@ -85,7 +92,8 @@ class CollectionEnv:
     def _make_one(self) -> gym.Env[Any, Any]:
         from ..envs.env_factory import make_env
 
-        return make_env(self.env, imports=self.imports, **parse_assignments(self.env_options))
+        options = parse_assignments(self.env_options)
+        return make_env(self.env, imports=self.imports, action_repeat=self.action_repeat, **options)
 
     def _rule(self, env: gym.Env[Any, Any]) -> CollectionRule:
         if self.displacement is not None:

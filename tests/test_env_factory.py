@@ -57,6 +57,22 @@ def test_the_time_limit_is_gymnasiums(steps: int) -> None:
     assert [env.step(still)[3] for _ in range(steps)] == [False] * (steps - 1) + [True]
 
 
+def test_a_repeated_action_is_one_step() -> None:
+    single, repeated = make_env("CartPole-v1"), make_env("CartPole-v1", action_repeat=3)
+    single.reset(seed=0)
+    repeated.reset(seed=0)
+    steps = [single.step(1) for _ in range(3)]
+    observation, reward, *_ = repeated.step(1)
+    np.testing.assert_array_equal(observation, steps[-1][0])
+    assert reward == 3
+
+
+@pytest.mark.parametrize("times", [0, 1.5, True])
+def test_an_action_is_repeated_a_whole_number_of_times(times: Any) -> None:
+    with pytest.raises(MakeEnvError, match="action_repeat must be an integer of at least 1, got"):
+        make_env("CartPole-v1", action_repeat=times)
+
+
 def test_packages_that_register_when_they_are_imported() -> None:
     pytest.importorskip("gym_pusht")
     assert make_env("gym_pusht/PushT-v0", imports=["gym_pusht"]).spec.id == "gym_pusht/PushT-v0"

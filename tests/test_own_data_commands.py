@@ -14,8 +14,13 @@ from equiact.envs.storage.artifacts import read_npz
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
 from equiact.representations.encoders.encoder import Encoder
 from equiact.representations.encoders.translation_encoder import TranslationEncoder
+from equiact.representations.learning.callbacks import TrainingReport
+from equiact.representations.learning.config import OptimConfig
 from equiact.scripts.cli import main
+from equiact.scripts.collect_and_train import DECODER_TITLE, train_with_bar
 from equiact.scripts.commands.command import describe_foreign_dataset
+from equiact.scripts.commands.encoder_choice import report_slow_backbone
+from equiact.scripts.commands.train import Train
 from equiact.scripts.environment_options import CollectionRule, EnvironmentOptionError, parse_assignments
 from equiact.scripts.held_out_measurement import _report_useless
 from equiact.scripts.reports.figure_registry import (
@@ -130,6 +135,13 @@ def test_options_of_the_environment_and_a_policy_are_used(dot: str, tmp_path: Pa
     assert (data.displacement[:, 0] >= 0).all() and data.displacement[:, 0].max() == pytest.approx(0.2)
 
 
+def test_a_repeated_action_is_one_transition(dot: str, tmp_path: Path) -> None:
+    rule = ["--displacement", "difference:info.position", "--policy", "dot_package:right"]
+    assert collect(dot, tmp_path / "data", *rule, "--action-repeat", "3") == 0
+    data = load_transitions(tmp_path / "data")
+    assert len(data) == 60 and data.displacement[:, 0].max() == pytest.approx(0.6)
+
+
 def test_the_same_seed_collects_the_same_data(dot: str, tmp_path: Path) -> None:
     rule = ["--displacement", "difference:info.position", "--num-envs", "2"]
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
@@ -172,6 +184,11 @@ def test_the_same_seed_collects_the_same_data(dot: str, tmp_path: Path) -> None:
         (["--world", "Soccer"], ["expected --env or --world, got both"]),
         (["--import", "nowhere"], ["there is no module 'nowhere'"]),
         (["--num-envs", "0"], ["expected --num-envs of at least 1, got 0"]),
+        (["--action-repeat", "0"], ["expected --action-repeat of at least 1, got 0"]),
+        (
+            ["--action-repeat", "2", "--displacement", "info:odometry", "--group", "R2"],
+            ["expected --displacement difference:", "with --action-repeat 2, got info"],
+        ),
         (["--policy", "nowhere.zip"], ["nowhere.zip"]),
     ],
 )
@@ -185,7 +202,7 @@ def test_bad_options_of_collect_are_answered(
 
 
 def test_options_of_environments_need_an_environment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for option in (["--import", "shimmy"], ["--displacement", "info:a"], ["--pixels"]):
+    for option in (["--import", "shimmy"], ["--displacement", "info:a"], ["--pixels"], ["--action-repeat", "2"]):
         assert main(["collect", *option, "--output-dir", str(tmp_path / "data")]) == 1
         assert f"{option[0]} is an option of environments; give --env" in error_of(capsys)
 
@@ -270,6 +287,125 @@ def test_a_dataset_that_minari_wrote_is_trained_on_evaluated_and_encoded(
     assert arrays["agent"].shape == (8 * 26, 2) and arrays["step"].max() == 25
     assert json.loads(str(arrays["metadata"]))["group"] == "R2"
     assert before == {path: path.read_bytes() for path in foreign.rglob("*") if path.is_file()}, "only read"
+
+
+def train_translation(folder: Path, *options: str) -> int:
+    """Run ``equiact train`` with few updates of a translation encoder."""
+    return main(["train", "--encoder", "translation", "--output-dir", str(folder), *options, *FEW])
+
+
+def test_an_encoder_remembers_how_its_data_were_read(
+    foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = tmp_path / "encoder", tmp_path / "latents.npz"
+    key = ["--image-key", "observations/image", "--format", "minari"]
+    assert train_translation(folder, "--data", str(foreign), *RULE, *key) == 0
+    trained = json.loads(capsys.readouterr().out)
+    options = {"displacement": RULE[1], "image_key": key[1], "group": "R2", "format": "minari"}
+    assert Encoder.load(folder).measured_on["data_options"] == options
+    short = ["--encoder", str(folder), "--data", str(foreign), "--device", "cpu", "--json"]
+    assert main(["evaluate", *short]) == 0
+    assert json.loads(capsys.readouterr().out)["equivariance_error_1"] == trained["equivariance_error_1"]
+    assert main(["encode", *short, "--output", str(output)]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 8
+    assert main(["evaluate", *short, "--displacement", "column:infos/odometry"]) == 0
+    assert json.loads(capsys.readouterr().out)["measured_on"]["transitions"] > 0
+    assert main(["evaluate", *short, "--displacement", "column:infos/nothing"]) == 1
+    error = error_of(capsys)
+    assert "It was read with --image-key observations/image, --group R2, --format minari, as in the training" in error
+    assert "--displacement" not in error.partition("It was read")[2], "what is given does not come from the card"
+
+
+def test_options_of_the_training_are_not_used_on_data_that_state_theirs(
+    dot: str, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from equiact import save_lerobot
+
+    save_dots(dot, tmp_path / "data", capsys)
+    pytest.importorskip("pyarrow")
+    save_lerobot(load_transitions(tmp_path / "data"), tmp_path / "lerobot", fps=10, task="move")
+    assert train_translation(tmp_path / "encoder", "--data", str(foreign), *RULE) == 0
+    for data in ("data", "lerobot"):
+        arguments = ["--encoder", str(tmp_path / "encoder"), "--data", str(tmp_path / data), "--device", "cpu"]
+        assert main(["evaluate", *arguments]) == 0, error_of(capsys)
+    assert main(["evaluate", "--encoder", str(tmp_path / "encoder"), "--data", str(tmp_path / "nowhere")]) == 1
+    error = error_of(capsys)
+    assert "got no such file or folder" in error and "It was read with" not in error
+
+
+def save_arrays(path: Path, channel_first: bool) -> None:
+    """Write arrays of random images and movements."""
+    generator = np.random.default_rng(0)
+    shape = (200, 3, 16, 16) if channel_first else (200, 16, 16, 3)
+    moves = generator.normal(size=(200, 2)).astype(np.float32)
+    np.savez(path, images=generator.integers(0, 256, shape, np.uint8), episode=np.arange(200) // 20, displacement=moves)
+
+
+def test_the_order_of_the_channels_is_remembered_and_may_be_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_arrays(tmp_path / "first.npz", True)
+    save_arrays(tmp_path / "last.npz", False)
+    folder = tmp_path / "encoder"
+    assert train_translation(folder, "--data", str(tmp_path / "first.npz"), "--group", "R2", "--channel-first") == 0
+    arguments = ["evaluate", "--encoder", str(folder), "--device", "cpu", "--json", "--data"]
+    assert main([*arguments, str(tmp_path / "first.npz")]) == 0
+    assert main([*arguments, str(tmp_path / "last.npz")]) == 1
+    assert "It was read with --group R2, --channel-first true, as in the training of the encoder" in error_of(capsys)
+    assert main([*arguments, str(tmp_path / "last.npz"), "--channel-first", "false"]) == 0
+    with pytest.raises(SystemExit):
+        main([*arguments, str(tmp_path / "last.npz"), "--channel-first", "5"])
+
+
+def test_a_function_in_a_card_is_not_called(foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = TranslationEncoder((16, 16, 3), "R2")
+    encoder.measured_on = {"data_options": {"displacement": "os:getcwd"}}
+    encoder.save(tmp_path / "encoder")
+    arguments = ["evaluate", "--encoder", str(tmp_path / "encoder"), "--data", str(foreign), "--device", "cpu"]
+    assert main(arguments) == 1
+    assert "trained with the function os:getcwd, and a function is called only if you give it" in error_of(capsys)
+    assert main([*arguments, *RULE]) == 0
+    for damaged in ({"displacement": 3}, {"path": "/"}, ["R2"], {"channel_first": "true"}):
+        encoder.measured_on = {"data_options": damaged}
+        encoder.save(tmp_path / "encoder")
+        assert main([*arguments, *RULE]) == 1
+        assert "in the card of the encoder, got" in error_of(capsys)
+
+
+def test_all_numbers_of_updates_are_scaled(dot: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_dots(dot, tmp_path / "data", capsys, "--transitions", "300")
+    arguments = ["train", "--data", str(tmp_path / "data"), "--output-dir", str(tmp_path / "encoder"), *FEW]
+    options = ["--encoder", "class-pose", "--backbone", "strided", "--decoder-steps", "30", "--steps-scale"]
+    assert main([*arguments, *options, "0.1"]) == 0
+    said = capsys.readouterr().err
+    assert Encoder.load(tmp_path / "encoder").config.optim.steps == 2 and "resnet18" not in said
+    for scale in ("0", "-1", "nan", "inf"):
+        assert main([*arguments, *options, scale]) == 1
+        assert "expected --steps-scale above 0" in error_of(capsys)
+
+
+def test_the_updates_of_the_decoder_are_scaled_too(
+    dot: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: dict[str, int] = {}
+
+    def count(title: str, learner: Any, *rest: Any, **options: Any) -> TrainingReport:
+        counts[title] = sum(stage.steps for stage in learner.stages())
+        return train_with_bar(title, learner, *rest, **options)
+
+    save_dots(dot, tmp_path / "data", capsys, "--transitions", "300")
+    config = ClassPoseConfig(backbone="strided", optim=OptimConfig(steps=20, batch_size=16))
+    folder = {"data": tmp_path / "data", "output_dir": tmp_path / "encoder", "device": "cpu"}
+    Train(**folder, encoder="class-pose", hyperparameters=config, decoder_steps=30, steps_scale=0.1).run(count)
+    assert counts == {"Training the encoder": 2, DECODER_TITLE: 3}
+
+
+def test_a_backbone_that_is_slow_on_a_cpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for backbone, device, said in (("resnet18", "cpu", True), ("strided", "cpu", False)):
+        report_slow_backbone(ClassPoseConfig(backbone=backbone), device)
+        assert ("--backbone strided is faster" in error_of(capsys)) == said
+    report_slow_backbone(object(), "cpu")
+    assert not error_of(capsys)
 
 
 def test_a_missing_rule_names_the_columns(foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

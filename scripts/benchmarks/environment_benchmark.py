@@ -10,17 +10,14 @@ from ...envs.storage.artifacts import check_output_file, folder_lock, read_json,
 from ..progress import progress_bar
 from .environment_run import EnvironmentRun, EnvironmentRunConfig
 from .environment_suite import FOREIGN_ENVIRONMENTS, ForeignEnvironment
-from .result_files import commit, provenance
-
-FIRST_SEED = 2000
-"""Seed of the reported figures; lower seeds are for tuning."""
+from .result_files import REPORTED_SEED, commit, provenance
 
 
 def run_environment_benchmark(seed: int, results: Path, work_dir: Path, config: EnvironmentRunConfig) -> dict[str, Any]:
     """Run all environments that are not done, and write ``environments.json``.
 
     Args:
-        seed: seed of everything, added to `FIRST_SEED`.
+        seed: seed of everything, added to `REPORTED_SEED`.
         results: folder of the result file.
         work_dir: folder of data sets, encoders and policies.
         config: the amount of work.
@@ -33,14 +30,14 @@ def run_environment_benchmark(seed: int, results: Path, work_dir: Path, config: 
         ArtifactError: a file cannot be written, or another process works in the folder.
     """
     path = check_output_file(results / "environments.json")
-    identity = {"seed": FIRST_SEED + seed, "config": asdict(config), "commit": commit()}
+    identity = {"seed": REPORTED_SEED + seed, "config": asdict(config), "commit": commit()}
     rows: dict[str, Any] = {}
     with folder_lock(work_dir), progress_bar("Environments", len(FOREIGN_ENVIRONMENTS), "environments") as update:
         for done, environment in enumerate(FOREIGN_ENVIRONMENTS, 1):
             rows[environment.name] = _figures(environment, work_dir, identity, config)
             update(done, note=environment.name)
     figures = {f"{name}: {column}": value for name, row in rows.items() for column, value in row.items()}
-    write_json(path, {**provenance(), "seeds": [FIRST_SEED + seed], "config": asdict(config), "figures": figures})
+    write_json(path, {**provenance(), "seeds": [REPORTED_SEED + seed], "config": asdict(config), "figures": figures})
     return rows
 
 

@@ -74,6 +74,7 @@ class EnvironmentRun:
             env=env.env,
             imports=env.imports,
             env_option=env.env_options,
+            action_repeat=env.action_repeat,
             displacement=env.displacement,
             group=env.group,
             image_key=env.image_key,

@@ -21,6 +21,7 @@ class ForeignEnvironment:
         imports: packages that register the environment.
         group: group that acts; None for that of the rule.
         env_options: arguments of the environment, each as ``key=value``.
+        action_repeat: number of steps of the environment for which each action is held.
         draws: whether equiact draws its images by ray tracing. If not, it observes or renders them itself.
         viewpoint: camera of the drawn images.
         encoder: name of the encoder.
@@ -35,6 +36,7 @@ class ForeignEnvironment:
     imports: tuple[str, ...] = ()
     group: str | None = None
     env_options: tuple[str, ...] = ()
+    action_repeat: int = 1
     draws: bool = True
     viewpoint: dict[str, Any] = field(default_factory=dict)
     encoder: str = "translation"
@@ -54,6 +56,7 @@ class ForeignEnvironment:
             env=self.env,
             imports=self.imports,
             env_options=self.env_options,
+            action_repeat=self.action_repeat,
             displacement=self.displacement,
             group=self.group,
             image_key=self.image_key,

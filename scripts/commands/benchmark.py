@@ -12,7 +12,8 @@ from ..benchmarks.agent_object_benchmark import AgentObjectBenchmark, AgentObjec
 from ..benchmarks.encoder_benchmark import ENCODER_BENCHMARKS, BenchmarkPlaces, run_encoder_benchmark
 from ..benchmarks.environment_benchmark import run_environment_benchmark
 from ..benchmarks.environment_run import EnvironmentRunConfig
-from ..benchmarks.result_files import FIRST_SEED
+from ..benchmarks.instrument_benchmark import run_instrument_benchmark
+from ..benchmarks.result_files import FIRST_SEED, REPORTED_SEED
 from .command import Command
 from .registry import register_command
 
@@ -27,22 +28,26 @@ class Benchmark(Command):
     `encoder` measures the errors and the speed of the agent-object encoder, `rl` reinforcement learning on that
     encoder, and `render` frames per second. `class-pose` and `stabilizers` compare encoders of class and pose with
     baselines in several worlds. `environments` goes the whole way, from collecting to perturbed policies, in twelve
-    environments of other packages. Run the same command again to resume.
+    environments of other packages. `instruments` measures the tools of `equiact analyze`. Run the same command again to
+    resume.
     """
 
     resumes = True
     what: Annotated[
-        Literal["encoder", "rl", "render", "class-pose", "stabilizers", "environments"], tyro.conf.Positional
+        Literal["encoder", "rl", "render", "class-pose", "stabilizers", "environments", "instruments"],
+        tyro.conf.Positional,
     ] = "encoder"
     """Name of the benchmark."""
     world: str | None = None
     """Name of the world; Soccer if None, and all worlds of class-pose and stabilizers."""
     quick: bool = False
-    """For class-pose and stabilizers: run one seed of a size for two cores instead of the full size for a GPU."""
+    """Run one seed of a size for two cores. For class-pose, stabilizers and instruments."""
     num_seeds: int | None = None
-    """Number of seeds, from 100 (and --seed more) on; 5 if None, and 1 if it is quick."""
+    """Number of seeds, from 100 (2000 for environments and instruments) and --seed more on; 5 if None, 1 if quick."""
     append: bool = False
     """For class-pose and stabilizers: keep the other seeds of the result file."""
+    tools: tuple[str, ...] = ()
+    """For instruments: names of the tools to measure; all by default."""
     transitions: int = 20_000
     """Number of transitions to train the agent-object encoder on."""
     rl_steps: int = 24_000
@@ -60,6 +65,14 @@ class Benchmark(Command):
         if self.what == "environments":
             return run_environment_benchmark(
                 self.seed, self.results_dir, self.work_dir / "environments", EnvironmentRunConfig()
+            )
+        if self.what == "instruments":
+            return run_instrument_benchmark(
+                self.tools,
+                [REPORTED_SEED + self.seed + index for index in range(number)],
+                quick=self.quick,
+                results=self.results_dir,
+                work_dir=self.work_dir / "instruments",
             )
         if self.what in ENCODER_BENCHMARKS:
             benchmark = ENCODER_BENCHMARKS[self.what]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +37,9 @@ class Collect(Command):
     """Package that registers the environment when it is imported; may be repeated."""
     env_option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Argument of the environment, key=value, with a JSON value or text; may be repeated."""
+    action_repeat: int = 1
+    """Number of steps of the environment for which each action is held; they are one transition. For environments that
+    move less than a pixel in one step."""
     displacement: str | None = None
     """Displacement of the agent: info:KEY, difference:info.KEY (or observation.KEY, env.NAME), body:NAME, site:NAME,
     joints:NAME,NAME, or module:function of info. Options follow after commas: body:fingertip,plane=xz,noise=0.01."""
@@ -75,7 +78,7 @@ class Collect(Command):
         from ...envs.data.minari_dataset import save_transitions
         from ...envs.storage.artifacts import folder_lock
 
-        self.require_at_least(transitions=1, num_envs=1, seed=0)
+        self.require_at_least(transitions=1, num_envs=1, action_repeat=1, seed=0)
         folder = self.check_output("output_dir", "dataset")
         self._check()
         with folder_lock(folder):
@@ -98,8 +101,8 @@ class Collect(Command):
         """
         if self.env is not None and self.world is not None:
             raise ValueError(f"expected --env or --world, got both: {self.env} and {self.world}; leave one out")
-        own = ("imports", "env_option", "displacement", "group", "policy", "image_key", "pixels", "resolution", *CAMERA)
-        given = [name for name in own if getattr(self, name) not in (None, (), False)]
+        defaults = {field.name: field.default for field in fields(self)}
+        given = [name for name in OF_ENVIRONMENTS if getattr(self, name) != defaults[name]]
         if self.env is None and given:
             option = "import" if given[0] == "imports" else given[0].replace("_", "-")
             raise ValueError(f"--{option} is an option of environments; give --env, or leave it out")
@@ -113,6 +116,7 @@ class Collect(Command):
             env=self.env,
             imports=self.imports,
             env_options=self.env_option,
+            action_repeat=self.action_repeat,
             displacement=self.displacement,
             group=self.group,
             image_key=self.image_key,
@@ -128,3 +132,8 @@ class Collect(Command):
 
 CAMERA = ("camera", "lookat", "distance", "azimuth", "elevation")
 """Options of the viewpoint."""
+OF_ENVIRONMENTS = (
+    *("imports", "env_option", "action_repeat", "displacement", "group", "policy", "image_key", "pixels", "resolution"),
+    *CAMERA,
+)
+"""Options that need ``--env``."""

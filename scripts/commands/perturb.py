@@ -54,6 +54,8 @@ class Perturb(Command):
     env_option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Option of the environment as KEY=VALUE, with a JSON value or text, such as max_episode_steps=200. May be
     repeated."""
+    action_repeat: int = 1
+    """Number of steps of the environment for which each action is held; they count as one step."""
     camera: str | None = None
     """Camera of the film, by name, for environments of MuJoCo; by default what the environment renders."""
     trust_policy: bool = False
@@ -79,7 +81,7 @@ class Perturb(Command):
         from ...agents.evaluation.perturbed_evaluation import make_conditions, make_policies
         from ...agents.evaluation.success import success_criterion
 
-        self.require_at_least(episodes=1, films=0, seed=0)
+        self.require_at_least(episodes=1, films=0, action_repeat=1, seed=0)
         conditions = make_conditions(self.perturbation)  # reports errors in the options before anything is made
         success_criterion(self.success)
         policies = make_policies(self._load(self.policy), None if self.compare is None else self._load(self.compare))
@@ -105,6 +107,7 @@ class Perturb(Command):
             "imports": list(self.imports),
             "env_source": source_fingerprint(self.env),
             "env_options": self._env_options(),
+            "action_repeat": self.action_repeat,
             "policy": self.policy,
             "policy_sha256": fingerprint(self.policy),
             "compare": self.compare,
@@ -123,7 +126,8 @@ class Perturb(Command):
     def _make_env(self, **options: Any) -> gym.Env[Any, Any]:
         from ...envs.env_factory import make_env
 
-        return make_env(self.env, imports=self.imports, **{**options, **self._env_options()})
+        options = {**options, **self._env_options()}
+        return make_env(self.env, imports=self.imports, action_repeat=self.action_repeat, **options)
 
     def _evaluate(self, folder: Path, env: gym.Env[Any, Any], policies: Policies) -> PerturbationReport:
         """Play the episodes that are not done, and append their trials to the file of the folder."""

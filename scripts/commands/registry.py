@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 CommandType = TypeVar("CommandType", bound="type[Command]")
 
-COMMAND_REGISTRY: Registry[type[Command]] = Registry("command", "equiact.scripts.commands")
-"""Classes of commands, by name."""
+COMMAND_REGISTRY: Registry[type[Command]] = Registry("command", "equiact.scripts.commands", "equiact.scripts.analyses")
+"""Classes of commands, by name, which may be two words, such as ``"analyze dimension"``."""
 
 
 def register_command(name: str) -> Callable[[CommandType], CommandType]:
@@ -22,7 +22,7 @@ def register_command(name: str) -> Callable[[CommandType], CommandType]:
     The class is a frozen dataclass derived from `Command`. Its fields are the options, its docstring is the help.
 
     Args:
-        name: name on the command line, such as ``"train"``.
+        name: name on the command line, such as ``"train"``, of one or two words.
 
     Raises:
         RegistryError: another command has this name.
@@ -50,6 +50,22 @@ def command_class(name: str) -> type[Command]:
         RegistryError: no command has this name.
     """
     return COMMAND_REGISTRY.get(name)
+
+
+def split_command(given: list[str]) -> tuple[str, list[str]]:
+    """Return the name of the command, of two words if it is registered, and the options.
+
+    Args:
+        given: what is typed after ``equiact``, one word at least.
+
+    Example:
+        >>> split_command(["train", "--seed", "1"])
+        ('train', ['--seed', '1'])
+    """
+    families = {name.split()[0] for name in command_names() if " " in name}
+    if given[0] in families and given[1:] and not given[1].startswith("-"):
+        return " ".join(given[:2]), given[2:]
+    return given[0], given[1:]
 
 
 def command_names() -> list[str]:

@@ -1,0 +1,1 @@
+"""Commands ``equiact analyze TOOL``, a file each."""

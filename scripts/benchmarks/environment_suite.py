@@ -70,6 +70,7 @@ class ForeignEnvironment:
 
 
 _SHORT = ("max_episode_steps=50",)
+_LONG = ("max_episode_steps=500",)
 _FROM_ABOVE = {"azimuth": 90.0, "elevation": -90.0}
 
 FOREIGN_ENVIRONMENTS = (
@@ -88,7 +89,7 @@ FOREIGN_ENVIRONMENTS = (
     ForeignEnvironment(
         "gymnasium-robotics", "PointMaze_UMaze-v3", "body:particle",
         "drag:body=particle,magnitude=0.05,onset=10,duration=5",
-        imports=("gymnasium_robotics",), env_options=_SHORT,
+        imports=("gymnasium_robotics",), env_options=_LONG, action_repeat=10,
         viewpoint={"lookat": (0.0, 0.0, 0.0), "distance": 6.0, **_FROM_ABOVE},
     ),
     ForeignEnvironment(
@@ -97,7 +98,7 @@ FOREIGN_ENVIRONMENTS = (
     ),
     ForeignEnvironment(
         "ogbench", "pointmaze-medium-v0", "body:torso", "action-delay:magnitude=5,onset=0,duration=50",
-        imports=("ogbench",), env_options=_SHORT,
+        imports=("ogbench",), env_options=_LONG, action_repeat=10,
         viewpoint={"lookat": (10.0, 10.0, 0.0), "distance": 40.0, **_FROM_ABOVE},
     ),
     ForeignEnvironment(
@@ -106,7 +107,7 @@ FOREIGN_ENVIRONMENTS = (
     ),
     ForeignEnvironment(
         "dm_control", "dm_control/point_mass-easy-v0", "body:pointmass",
-        "force:body=pointmass,magnitude=1,onset=10,duration=10", imports=("shimmy",), env_options=_SHORT,
+        "force:body=pointmass,magnitude=1,onset=10,duration=10", imports=("shimmy",), env_options=_LONG, action_repeat=10,
         viewpoint={"camera": "fixed"},
     ),
     ForeignEnvironment(
@@ -117,7 +118,7 @@ FOREIGN_ENVIRONMENTS = (
     ),
     ForeignEnvironment(
         "dm_control", "dm_control/reacher-easy-v0", "body:finger", "action-dropout:magnitude=0.5,onset=0,duration=50",
-        imports=("shimmy",), env_options=_SHORT, viewpoint={"camera": "fixed"},
+        imports=("shimmy",), env_options=_LONG, action_repeat=10, viewpoint={"camera": "fixed"},
     ),
     ForeignEnvironment(
         "gym-pusht", "gym_pusht/PushT-v0", "difference:info.pos_agent", "action-noise:magnitude=50,onset=0,duration=50",

@@ -1,5 +1,7 @@
 """Collection: every transition is what one action did, in our worlds and in environments of others."""
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from equiact.envs.batched_envs.batch_step import BatchObservation, BatchStep
 from equiact.envs.data.collect import collect
 from equiact.envs.data.exploration import ObjectExploration
 from equiact.envs.data.transition_recorder import TransitionRecorder
-from equiact.envs.data.transitions import equal
+from equiact.envs.data.transitions import Transitions, equal
+from equiact.envs.data.transitions_checks import warn_about_content
 from equiact.envs.lie_groups.group import GroupError
 from equiact.envs.lie_groups.translations import Translations
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -254,6 +257,30 @@ class Flawed(Dot):
 def test_useless_data_is_warned_of(flaw, message):
     with pytest.warns(UserWarning, match=message):
         collect(Flawed(flaw), transitions=50, seed=0, displacement=moved, group="R2")
+
+
+@pytest.mark.parametrize(("change", "seen"), [(15, False), (16, True), (-16, True)])
+def test_motion_that_the_images_do_not_show_is_warned_of(change, seen):
+    frames = np.full((21, 8, 8, 3), 100, np.uint8)
+    frames[1::2, 3, 4, 1] += np.array(change).astype(np.uint8)
+    steps = np.arange(20)
+    data = Transitions(frames, steps, steps + 1, np.tile(np.float32([0.1, 0.2]), (20, 1)), "R2")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_about_content(data)
+    assert ["in 100% of the transitions with a displacement no pixel" in str(each.message) for each in caught] == [
+        True
+    ] * (not seen)
+
+
+def test_transitions_without_motion_need_not_show_any():
+    frames = np.random.default_rng(0).integers(0, 255, (21, 8, 8, 3), np.uint8)
+    frames[5:] = frames[5]
+    steps, moved = np.arange(20), np.zeros((20, 2), np.float32)
+    moved[:5] = 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_about_content(Transitions(frames, steps, steps + 1, moved, "R2"))
 
 
 def test_displacements_that_are_not_finite_are_refused():

@@ -27,12 +27,18 @@ class ContentLimits:
         max_outlier: largest ratio of a displacement's distance from the identity to the median one.
         rounding: shorter displacements are rounding errors, and not counted for the median one.
         sampled_frames: number of frames that are looked at to see whether images change.
+        sampled_transitions: number of transitions that are looked at to see whether motion shows in the images.
+        visible_change: grey levels by which some pixel changes in an image that shows motion.
+        max_unseen: largest share of transitions with motion that the images may not show.
     """
 
     min_side: int = 8
     max_outlier: float = 1e4
     rounding: float = 1e-6
     sampled_frames: int = 64
+    sampled_transitions: int = 256
+    visible_change: int = 16
+    max_unseen: float = 0.25
 
 
 def content_problems(transitions: Transitions, limits: ContentLimits = ContentLimits()) -> list[str]:
@@ -54,8 +60,14 @@ def content_problems(transitions: Transitions, limits: ContentLimits = ContentLi
 
 
 def warn_about_content(transitions: Transitions, limits: ContentLimits = ContentLimits()) -> None:
-    """Issue a `UserWarning` for each of the `content_problems`, and for coordinates in which nothing moved."""
-    for problem in (*content_problems(transitions, limits), *_constant_coordinates(transitions)):
+    """Issue a `UserWarning` for each of the `content_problems`.
+
+    Warn of coordinates in which nothing moved, too, and of motion that the images do not show.
+    """
+    problems = content_problems(transitions, limits)
+    if not problems:
+        problems = [*_constant_coordinates(transitions), *_unseen_motion(transitions, limits)]
+    for problem in problems:
         warnings.warn(problem, UserWarning, stacklevel=3)
 
 
@@ -91,6 +103,23 @@ def _constant_coordinates(transitions: Transitions) -> Iterator[str]:
         yield (
             f"coordinate {still} of the displacement is always 0: its position cannot be learned; check the plane, for "
             "example plane=xz for a planar robot of MuJoCo, or leave the coordinate out"
+        )
+
+
+def _unseen_motion(transitions: Transitions, limits: ContentLimits) -> Iterator[str]:
+    """Report motion of less than a pixel: in many transitions with a displacement no pixel changes visibly."""
+    moving = np.flatnonzero(_lengths(transitions) > limits.rounding)
+    if not moving.size:
+        return
+    picks = moving[np.unique(np.linspace(0, len(moving) - 1, limits.sampled_transitions).astype(int))]
+    before, after = transitions.frames[transitions.start[picks]], transitions.frames[transitions.end[picks]]
+    change = np.abs(before.astype(np.int16) - after).max((1, 2, 3))
+    unseen = float((change < limits.visible_change).mean())
+    if unseen > limits.max_unseen:
+        yield (
+            f"in {unseen:.0%} of the transitions with a displacement no pixel changes by {limits.visible_change} grey "
+            "levels: the motion of one step is too small to be seen. Hold each action for several steps "
+            "(--action-repeat, or gymnasium.wrappers.RepeatAction), bring the camera closer, or raise the resolution"
         )
 
 

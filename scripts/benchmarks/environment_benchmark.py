@@ -67,6 +67,7 @@ def _needs(environment: ForeignEnvironment) -> dict[str, Any]:
         "package": environment.package,
         "pixels": "ray-traced" if environment.draws else "its own",
         "displacement": environment.displacement,
-        "encoder": environment.encoder,
+        "action_repeat": str(environment.action_repeat),
+        "encoder": ", ".join([environment.encoder, *(f"{k} {v}" for k, v in environment.encoder_options.items())]),
         "perturbation": environment.perturbation,
     }

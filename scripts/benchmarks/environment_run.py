@@ -26,7 +26,7 @@ class EnvironmentRunConfig:
     """
 
     transitions: int = 3000
-    training: float = 0.1
+    training: float = 0.5
     policy_steps: int = 1024
     episodes: int = 10
     resolution: tuple[int, int] = (64, 64)

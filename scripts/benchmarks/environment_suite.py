@@ -72,11 +72,16 @@ class ForeignEnvironment:
 _SHORT = ("max_episode_steps=50",)
 _LONG = ("max_episode_steps=500",)
 _FROM_ABOVE = {"azimuth": 90.0, "elevation": -90.0}
+_WHOLE_IMAGE = {"backbone": "strided"}
+"""For robots of several links: where the agent is does not show in a few pixels."""
+_FAR = {"horizon": 20}
+"""For small motions: pairs of images many steps apart."""
 
 FOREIGN_ENVIRONMENTS = (
     ForeignEnvironment(
         "gymnasium", "Pusher-v5", "body:tips_arm", "force:body=tips_arm,magnitude=20,onset=10,duration=10",
         env_options=_SHORT, viewpoint={"lookat": (0.45, -0.2, -0.2), "distance": 1.8, **_FROM_ABOVE},
+        encoder_options=_WHOLE_IMAGE,
     ),
     ForeignEnvironment(
         "gymnasium", "Reacher-v5", "body:fingertip", "joint-velocity:joints=joint0,magnitude=5,onset=10",
@@ -90,7 +95,7 @@ FOREIGN_ENVIRONMENTS = (
         "gymnasium-robotics", "PointMaze_UMaze-v3", "body:particle",
         "drag:body=particle,magnitude=0.05,onset=10,duration=5",
         imports=("gymnasium_robotics",), env_options=_LONG, action_repeat=10,
-        viewpoint={"lookat": (0.0, 0.0, 0.0), "distance": 6.0, **_FROM_ABOVE},
+        viewpoint={"lookat": (0.0, 0.0, 0.0), "distance": 6.0, **_FROM_ABOVE}, encoder_options=_FAR,
     ),
     ForeignEnvironment(
         "gymnasium-robotics", "AdroitHandDoor-v1", "body:palm", "camera-shift:magnitude=0.2,onset=5,duration=20",
@@ -99,22 +104,23 @@ FOREIGN_ENVIRONMENTS = (
     ForeignEnvironment(
         "ogbench", "pointmaze-medium-v0", "body:torso", "action-delay:magnitude=5,onset=0,duration=50",
         imports=("ogbench",), env_options=_LONG, action_repeat=10,
-        viewpoint={"lookat": (10.0, 10.0, 0.0), "distance": 40.0, **_FROM_ABOVE},
+        viewpoint={"lookat": (10.0, 10.0, 0.0), "distance": 40.0, **_FROM_ABOVE}, encoder_options=_FAR,
     ),
     ForeignEnvironment(
         "ogbench", "cube-single-v0", "site:ur5e/robotiq/pinch",
         "move-object:body=object_0,magnitude=0.1,onset=10", imports=("ogbench",), group="R3", env_options=_SHORT,
+        encoder_options=_WHOLE_IMAGE,
     ),
     ForeignEnvironment(
         "dm_control", "dm_control/point_mass-easy-v0", "body:pointmass",
-        "force:body=pointmass,magnitude=1,onset=10,duration=10", imports=("shimmy",), env_options=_LONG, action_repeat=10,
-        viewpoint={"camera": "fixed"},
+        "force:body=pointmass,magnitude=1,onset=10,duration=10", imports=("shimmy",), env_options=_LONG,
+        action_repeat=10, viewpoint={"camera": "fixed"}, encoder_options=_FAR,
     ),
     ForeignEnvironment(
         "dm_control", "dm_control/finger-spin-v0", "joints:proximal",
         "torque:body=distal,magnitude=1,onset=10,duration=10",
         imports=("shimmy",), group="SO2", env_options=_SHORT, viewpoint={"camera": "cam0"}, encoder="class-pose",
-        encoder_options={"backbone": "strided"},
+        encoder_options=_WHOLE_IMAGE,
     ),
     ForeignEnvironment(
         "dm_control", "dm_control/reacher-easy-v0", "body:finger", "action-dropout:magnitude=0.5,onset=0,duration=50",

@@ -573,7 +573,7 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     holder = context.Process(target=lock_and_signal, args=(tmp_path / "e", held, done))
     holder.start()
     assert held.wait(30)
-    with pytest.raises(ArtifactError, match=f"another process trains here: .*by process {holder.pid}. Wait until"):
+    with pytest.raises(ArtifactError, match=f"another process works here: .*by process {holder.pid}. Wait until"):
         folder_lock(tmp_path / "e").__enter__()
     with folder_lock(tmp_path / "f"):
         done.set()

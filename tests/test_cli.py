@@ -222,7 +222,7 @@ def test_a_folder_that_another_process_writes_to_is_refused(
     with folder_lock(tmp_path / "made"):
         assert main([command, *options, "--output-dir", str(tmp_path / "made")]) == 1
     error = error_of(capsys)
-    assert "another process trains here" in error and str(os.getpid()) in error
+    assert "another process works here" in error and str(os.getpid()) in error
 
 
 @pytest.mark.parametrize("suffix", ["", "-decoder"])

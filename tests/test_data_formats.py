@@ -207,6 +207,8 @@ def test_channel_first_images_are_read_if_asked_for(tmp_path):
         ({}, {"group": None}, "expected the group that acts in an NPZ file .*pass group, such as 'R2'"),
         ({}, {"group": "nothing"}, "unknown group 'nothing'"),
         ({}, {"group": "SE2"}, "expected 3 or 4 coordinates of SE2 in displacement, got 2"),
+        ({"displacement": None}, {"group": None}, "a rule for the displacement .*; also expected the group that acts"),
+        ({"displacement": None}, {"image_key": "no"}, "a rule .*; also expected the image column 'no'"),
         ({"displacement": None}, {}, "expected a rule for the displacement .*with one of the columns observation.pose"),
         ({}, {"format": "rlds"}, "expected one of the formats equiact, minari, lerobot, robomimic, npz, got 'rlds'"),
         ({}, {"format": "lerobot"}, "meta/info.json"),

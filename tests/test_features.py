@@ -395,8 +395,120 @@ def test_goal_environments_keep_their_reward(tmp_path: Path) -> None:
     encoder = Encoder.load(save_encoder(tmp_path / "encoder"))
     seen = EncodeObservation(Camera("goal"), encoder).reset(seed=0)[0]
     assert seen["observation"].shape == (4,) and seen["achieved_goal"].shape == (2,)
-    with pytest.raises(ValueError, match="compute_reward of the environment reads them; encode in the policy instead"):
+    with pytest.raises(ValueError, match="compute_reward of the environment reads them; pass goal_threshold="):
         EncodeObservation(Camera("image goal"), encoder)
+
+
+class Corridor(gym.Env[Any, NDArray[Any]]):
+    """A light in a corridor: images of where it is, and of where it should be."""
+
+    image = box(*SHAPE)
+    observation_space = gym.spaces.Dict({"observation": image, "achieved_goal": image, "desired_goal": image})
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def compute_reward(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any) -> NDArray[Any]:
+        assert achieved.dtype == np.uint8, "images only"
+        return -np.abs(achieved.astype(float) - desired).mean((-1, -2, -3))
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        super().reset(**options)
+        self._time, self._place, self._goal = 0, 0, int(self.np_random.integers(1, 30))
+        return self._observe(), {}
+
+    def step(self, action: NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._time, self._place = self._time + 1, int(np.clip(self._place + 4 * action[0], 0, 31))
+        return self._observe(), 7.0, False, self._time >= 5, {"time": self._time}
+
+    def _observe(self) -> dict[str, NDArray[np.uint8]]:
+        images = np.zeros((2, *SHAPE), np.uint8)
+        for image, place in zip(images, (self._place, self._goal), strict=True):
+            image[:, place] = 255
+        return {"observation": images[0], "achieved_goal": images[0], "desired_goal": images[1]}
+
+
+def nearest(encoder: Encoder) -> float:
+    """Return half of the distance of the latents of two neighbouring places."""
+    images = np.zeros((31, *SHAPE), np.uint8)
+    images[np.arange(31), :, np.arange(31)] = 255
+    codes = latents(encoder, images)
+    return float(np.linalg.norm(np.diff(codes, axis=0), axis=1).min() / 2)
+
+
+def test_images_as_goals_are_encoded_with_a_sparse_reward(tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "encoder")
+    encoder = Encoder.load(folder)
+    wrapped, plain = EncodeObservation(Corridor(), folder, goal_threshold=nearest(encoder)), Corridor()
+    wrapped.reset(seed=0), plain.reset(seed=0)
+    rewards = []
+    for _ in range(5):
+        seen, reward, *_, info = wrapped.step(np.ones(1))
+        frames = plain.step(np.ones(1))[0]
+        assert wrapped.observation_space.contains(seen)
+        for key in frames:
+            np.testing.assert_allclose(seen[key], latents(encoder, frames[key][None])[0], atol=1e-6)
+        assert reward == -float((frames["achieved_goal"] != frames["desired_goal"]).any())
+        assert info == {"time": plain._time, "is_success": reward == 0}
+        assert wrapped.compute_reward(seen["achieved_goal"], seen["achieved_goal"], info) == 0
+        rewards.append(reward)
+    assert -1 in rewards
+    wrapped.unwrapped._place, wrapped.unwrapped._goal = 8, 8
+    assert wrapped.step(np.zeros(1))[1] == 0, "the reward of the environment, 7, is replaced"
+    assert wrapped._saved_kwargs["goal_threshold"] == nearest(encoder)
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_hindsight_experience_replay_trains_on_latents_of_images_as_goals(vectorized: bool, tmp_path: Path) -> None:
+    folder = save_encoder(tmp_path / "encoder")
+    threshold = nearest(Encoder.load(folder))
+
+    def make() -> gym.Env[Any, Any]:
+        return EncodeObservation(Corridor(), folder, goal_threshold=threshold)
+
+    model = SAC(
+        "MultiInputPolicy",
+        DummyVecEnv([make, make]) if vectorized else make(),
+        replay_buffer_class=HerReplayBuffer,
+        replay_buffer_kwargs={"n_sampled_goal": 4, "goal_selection_strategy": "final"},
+        policy_kwargs={"net_arch": [8]},
+        buffer_size=200,
+        learning_starts=20,
+        batch_size=8,
+        device="cpu",
+        seed=0,
+    )
+    model.learn(60)
+    assert isinstance(model.replay_buffer, HerReplayBuffer)
+    batch = model.replay_buffer.sample(128)
+    achieved, desired = batch.next_observations["achieved_goal"], batch.observations["desired_goal"]
+    reached = (achieved - desired).norm(dim=1) < threshold
+    assert torch.equal(batch.rewards[:, 0] == 0, reached) and set(batch.rewards.unique().tolist()) == {-1.0, 0.0}
+    assert reached.float().mean() > 0.1, "relabelled goals are reached"
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "message"),
+    [
+        ("image goal", {}, "pass goal_threshold= for a sparse reward of the latents, encode in the policy instead"),
+        ("image goal", {"goal_threshold": 0.0}, "expected goal_threshold above 0 and finite, got 0.0"),
+        ("image goal", {"goal_threshold": float("nan")}, "expected goal_threshold above 0 and finite, got nan"),
+        ("image goal", {"goal_threshold": 1.0, "keys": ["achieved_goal"]}, "got latents of achieved_goal; leave"),
+        ("goal", {"goal_threshold": 1.0}, "entries achieved_goal, desired_goal are encoded .* got latents of observ"),
+        ("hwc", {"goal_threshold": 1.0}, "got latents of the whole observation; leave goal_threshold out"),
+    ],
+)
+def test_bad_thresholds_of_goals_are_refused(
+    layout: str, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    encoder = Encoder.load(save_encoder(tmp_path / "encoder"))
+    with pytest.raises(ValueError, match=message):
+        EncodeObservation(Camera(layout), encoder, **options)
+
+
+def test_goals_in_vector_environments_are_not_rewarded_by_their_latents(tmp_path: Path) -> None:
+    encoder = Encoder.load(save_encoder(tmp_path / "encoder"))
+    with pytest.raises(ValueError, match=r"wrap each environment in EncodeObservation\(env, encoder, goal_threshold"):
+        VecEncodeObservation(DummyVecEnv([Corridor]), encoder)
+    VecEncodeObservation(DummyVecEnv([Corridor]), encoder, keys=["observation"])
 
 
 @pytest.mark.parametrize("layout", ["goal", "image goal"])

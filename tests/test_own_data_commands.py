@@ -351,7 +351,9 @@ def test_the_order_of_the_channels_is_remembered_and_may_be_given(
     arguments = ["evaluate", "--encoder", str(folder), "--device", "cpu", "--json", "--data"]
     assert main([*arguments, str(tmp_path / "first.npz")]) == 0
     assert main([*arguments, str(tmp_path / "last.npz")]) == 1
-    assert "It was read with --group R2, --channel-first true, as in the training of the encoder" in error_of(capsys)
+    error = error_of(capsys)
+    assert "looks channel-last; leave --channel-first out" in error
+    assert "It was read with --group R2, --channel-first true, as in the training of the encoder" in error
     assert main([*arguments, str(tmp_path / "last.npz"), "--channel-first", "false"]) == 0
     with pytest.raises(SystemExit):
         main([*arguments, str(tmp_path / "last.npz"), "--channel-first", "5"])
@@ -400,11 +402,15 @@ def test_the_updates_of_the_decoder_are_scaled_too(
     assert counts == {"Training the encoder": 2, DECODER_TITLE: 3}
 
 
-def test_a_backbone_that_is_slow_on_a_cpu_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backbone_that_is_slow_on_a_cpu_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for backbone, device, said in (("resnet18", "cpu", True), ("strided", "cpu", False)):
         report_slow_backbone(ClassPoseConfig(backbone=backbone), device)
         assert ("--backbone strided is faster" in error_of(capsys)) == said
     report_slow_backbone(object(), "cpu")
+    monkeypatch.setattr("equiact.representations.learning.devices.resolve_device", lambda device: "cuda")
+    report_slow_backbone(ClassPoseConfig(), "auto")
     assert not error_of(capsys)
 
 
@@ -413,6 +419,7 @@ def test_a_missing_rule_names_the_columns(foreign: Path, tmp_path: Path, capsys:
     error = error_of(capsys)
     assert "expected a rule for the displacement" in error and "pass --displacement, such as 'column:NAME'" in error
     assert "infos/odometry" in error and "infos/position" in error
+    assert "also expected the group that acts" in error and "pass --group, such as 'R2'" in error
     assert not list(tmp_path.glob("encoder*"))
 
 

@@ -229,10 +229,8 @@ def test_an_environment_without_pictures_cannot_be_drawn() -> None:
 @pytest.mark.slow
 def test_a_mujoco_environment_is_drawn_without_opengl(tmp_path: Path) -> None:
     pytest.importorskip("mujoco_warp", reason="the extra `sim` is not installed")
-    options = ["--env", "InvertedPendulum-v5", "--env-option", "max_episode_steps=20", "--policy", "line_env:nothing"]
     (tmp_path / "line_env.py").write_text(MODULE + "\ndef nothing(observation):\n    return np.zeros((1, 1))\n")
-    options += ["--perturbation", "force:body=pole,magnitude=30,direction=x,onset=2,duration=3", "--episodes", "2"]
-    assert main(["perturb", *options, "--films", "1", "--output-dir", "out"]) == 0
+    assert main(["perturb", *PENDULUM, "--films", "1", "--output-dir", "out"]) == 0
     film = imageio.imread(tmp_path / "out" / "film.mp4")
     assert film[..., 0].std() > 5 and film.shape[2] > 400
 
@@ -272,6 +270,64 @@ def test_a_recording_for_rerun(tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     assert perturb("--films", "0", "--rerun", "episode.rrd") == 0
     assert (tmp_path / "episode.rrd").read_bytes()[:3] == b"RRF"
+
+
+def test_a_condition_without_effect_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faint = "action-noise:magnitude=1e-14,onset=2,duration=3"
+    assert perturb("--films", "0", "--perturbation", faint, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed[faint]["receipt"].startswith("no effect (") and "no effect" not in str(printed["clean"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"No effect: {faint}: it had no effect" in page
+    assert page.count("units of the action (no effect)") == 1, "the row of the table says so"
+    assert "No effect" in json.loads((tmp_path / "out" / REPORT_FILE).read_text())["notes"][0]
+
+
+PENDULUM = ["--env", "InvertedPendulum-v5", "--env-option", "max_episode_steps=20", "--policy", "line_env:nothing"]
+PENDULUM += ["--perturbation", "force:body=pole,magnitude=30,direction=x,onset=2,duration=3", "--episodes", "2"]
+
+
+def test_a_camera_is_checked_where_nothing_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "line_env.py").write_text(MODULE + "\ndef nothing(observation):\n    return np.zeros((1, 1))\n")
+    assert main(["perturb", *PENDULUM, "--films", "0", "--camera", "side", "--output-dir", "out"]) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "the model has no camera 'side'; it has []" in error or "mujoco_warp" in error
+    assert perturb("--films", "0", "--camera", "side") == 1
+    assert "no MuJoCo model with a camera 'side'; leave out --camera" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_replaces_its_own_kind_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rerun = pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    file = tmp_path / "new" / "episode.rrd"
+    for _ in range(2):
+        assert perturb("--films", "0", "--rerun", str(file)) == 0
+    shutil.rmtree(tmp_path / "out")
+    stream = rerun.RecordingStream("other")
+    stream.save(tmp_path / "other.rrd")
+    stream.log("a", rerun.Scalars(1.0))
+    stream.disconnect()
+    (tmp_path / "text.rrd").write_text("mine")
+    capsys.readouterr()
+    for name, message in (
+        ("other.rrd", "got another kind of file"),
+        ("text.rrd", "got another kind of file"),
+        ("episode.mp4", "expected --rerun to end in .rrd, got episode.mp4"),
+        ("text.rrd/a.rrd", "which is not a folder"),
+    ):
+        assert perturb("--films", "0", "--rerun", name) == 1
+        assert message in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "out").exists(), "it is checked before anything is played"
+    assert (tmp_path / "text.rrd").read_text() == "mine"
+
+
+def test_a_missing_package_for_recordings_is_named_before_anything_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equiact.scripts.commands.perturb_checks.find_spec", lambda name: None)
+    assert perturb("--films", "0", "--rerun", "episode.rrd") == 1
+    assert "--rerun needs rerun-sdk; run: pip install 'equiact[rerun]'" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -192,6 +192,55 @@ def test_a_blackout_shows_zeros_of_the_whole_observation_or_of_one_entry():
     assert (dimmed.perturb_observation(clean, space, np.random.default_rng(0))[0]["image"] == 2).all()
 
 
+class Growing(gym.Env):
+    """Observes one number more in every step than the space says."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (2,)), BOX
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 2
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.count += 1
+        return np.zeros(self.count, np.float32), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("kind", ["observation-noise:magnitude=1", "observation-shift:magnitude=1", "blackout:"])
+def test_an_observation_of_another_shape_than_the_space_says_is_named(kind):
+    env = made(kind, Growing())
+    env.reset(seed=0)
+    message = r"expected the observation to have the shape \(2,\), as the observation space says, got \(3,\); pad it"
+    with pytest.raises(PerturbationError, match=message):
+        env.step(np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        ({"state": np.zeros(500)}, "expected the entry 'image' of the observation, as the observation space says, got"),
+        ({"image": np.zeros((4, 8, 3)), "state": np.zeros(500)}, r"the entry 'image' .* shape \(8, 8, 3\).*got \(4, 8"),
+        ({"image": "dark", "state": np.zeros(500)}, "expected the entry 'image' .* array of numbers, .* got str"),
+        ({"image": np.zeros((8, 8, 3)), "state": [[1], [1, 2]]}, "the entry 'state' .* array of numbers, .* got list"),
+        (np.zeros(500), "expected a dict, as the observation space says, got ndarray"),
+    ],
+)
+def test_an_observation_that_is_not_in_its_space_is_named(observation, message):
+    (blackout,) = parse_perturbation("blackout:")
+    space = gym.spaces.Dict(image=PICTURE, state=STATE)
+    with pytest.raises(PerturbationError, match=message):
+        blackout.perturb_observation(observation, space, np.random.default_rng(0))
+
+
+def test_images_of_another_shape_than_those_of_the_twin_are_named():
+    (light,) = parse_perturbation("light:magnitude=0.2")
+    with pytest.raises(
+        PerturbationError, match=r"light: expected images of the same shapes .* got \[\(2, 2, 3\)\] and"
+    ):
+        light.receipt([np.zeros((2, 2, 3))], [np.zeros((2, 3, 3))], None, 1)
+
+
 ENVS = {
     "blocks": lambda: gym.wrappers.TimeLimit(Blocks(), 50),
     "pictures": lambda: Blocks(pictures=True),

@@ -183,6 +183,33 @@ def test_a_perturbation_without_effect_is_an_error() -> None:
         evaluate_perturbations(line(), go, ["action-noise:magnitude=1,onset=15,duration=1"], episodes=3)
 
 
+LATE = "action-noise:magnitude=1,onset=15,duration=1"
+"""Begins when all episodes of `line` are over."""
+
+
+def test_one_condition_without_effect_does_not_stop_the_others(tmp_path: Path) -> None:
+    faint = "action-noise:magnitude=1e-14,onset=1,duration=2"
+    report = evaluate_perturbations(line(), go, [OVERRIDE, faint, LATE], episodes=22)
+    assert len(report.records) == 22 * 4, "the early look does not stop it either"
+    assert len(report.notes) == 2
+    assert report.notes[0].startswith("No effect: action-noise:magnitude=1e-14,onset=1,duration=2: it had no effect;")
+    assert "all 22 episodes were over before the perturbation began; lower onset." in report.notes[1]
+    report.save(tmp_path / "report")
+    written = json.loads((tmp_path / "report" / REPORT_FILE).read_text())
+    assert written["notes"] == list(report.notes)
+    assert [summary["has_effect"] for summary in written["summaries"]] == [True, True, False, False]
+    with pytest.raises(NoEffectError, match="it had no effect"):
+        evaluate_perturbations(line(), go, [faint, LATE], episodes=3)
+
+
+def test_a_policy_that_is_not_reached_is_named() -> None:
+    late = "action-shift:magnitude=2,onset=12,duration=4,sign=-"
+    report = evaluate_perturbations(line(steps=30), slow, [OVERRIDE, late], episodes=3, compare=go)
+    assert len(report.notes) == 1 and f"No effect: {late}, other policy: all 3 episodes were over" in report.notes[0]
+    with pytest.raises(NoEffectError, match="all 3 episodes were over"):
+        evaluate_perturbations(line(steps=30), slow, [late], episodes=3, compare=go)
+
+
 @pytest.mark.parametrize(
     ("perturbations", "message"),
     [
@@ -308,6 +335,33 @@ def test_environments_of_other_packages(package: str, spec: str, perturbation: s
 
     report = evaluate_perturbations(env, RandomPolicy(env), [perturbation], episodes=2)
     assert report.summaries()[1].receipts[0].has_effect and len(report.records) == 4
+
+
+class Buttons(gym.Env[Any, Any]):
+    """Two buttons; any other number does nothing, as in many environments."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(1, np.float32), float(action == 1), False, False, {}
+
+
+def press(button: int) -> Any:
+    return lambda observation: np.full(len(observation), button)
+
+
+def test_discrete_actions_out_of_range_are_refused_with_the_policy() -> None:
+    delay = ["action-override:magnitude=1,value=0"]
+    for one, other, name in ((2, 1, "the policy"), (1, 2, "the other policy")):
+        env = gym.wrappers.TimeLimit(Buttons(), 5)
+        message = rf"^{name} must return actions in Discrete\(2\), whole numbers from 0 to 1, got \[2\]"
+        with pytest.raises(ValueError, match=message):
+            evaluate_perturbations(env, press(one), delay, episodes=2, compare=press(other))
+    assert evaluate_perturbations(env, press(1), delay, episodes=2).summaries()[1].return_change == -1
 
 
 def test_a_negative_seed_is_refused_before_anything_is_played() -> None:

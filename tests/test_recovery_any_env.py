@@ -15,6 +15,7 @@ from equiact.agents.recovery.action_maps import (
 from equiact.agents.recovery.calibration import calibrate_recovery, trigger_of
 from equiact.agents.recovery.config import RecoveryConfig
 from equiact.agents.recovery.conformal import Trigger, calibrate_trigger
+from equiact.agents.recovery.policy_spaces import is_single
 from equiact.agents.recovery.recovery_policy import RecoveryPolicy
 from equiact.envs.data.transitions import Transitions
 from equiact.representations.densities.conditional_density import SceneDensity
@@ -354,8 +355,18 @@ def test_functions_say_what_one_observation_is():
     for wrong in (np.zeros((1, 1, 2)), np.float32(0)):
         with pytest.raises(ValueError, match=r"expected one observation \(2,\) or a batch of them, got an array"):
             policy.predict(wrong)
-    with pytest.raises(ValueError, match="To act on single ones, pass observation_space="):
-        recovery().predict(np.zeros(2, np.float32))
+    for wrong in (np.zeros(2, np.float32), {"state": np.zeros(2), "speed": 1.0}, (np.zeros(2),), np.float32(0), {}):
+        with pytest.raises(ValueError, match=r"expected a batch of observations, got .* pass observation_space= to"):
+            recovery().predict(wrong)
+
+
+def test_entries_of_a_batch_may_be_numbers():
+    """Without a space, also where the encoder declares images, and the observation is a Dict."""
+    batch = {"inner": {"state": np.zeros((3, 2))}, "gripper": np.zeros(3)}
+    assert not is_single(batch, None) and not is_single(batch, gym.spaces.Box(0, 255, (8, 8, 3), np.uint8))
+
+
+def test_other_spaces_name_what_is_wrong():
     mixed = recovery(observation_space=Plane("dict").observation_space)
     with pytest.raises(ValueError, match="got entries of both kinds"):
         mixed.predict({"image": np.zeros((40, 40, 3), np.uint8), "state": np.zeros((1, 2), np.float32)})

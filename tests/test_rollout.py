@@ -1,5 +1,6 @@
 """The rollout engine: every way of being reset, every kind of observation, and what a policy is."""
 
+import re
 import warnings
 from itertools import islice
 
@@ -355,3 +356,21 @@ def test_spaces_of_every_kind_have_actions(space, action):
 def test_worlds_check_actions_too():
     with pytest.raises(ValueError, match=r"actions of shape \(3, 2\).* got shape \(1, 2\)"):
         steps_with(make_world(), np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "allowed", "got"),
+    [
+        (gym.spaces.Discrete(3), [3], "0 to 2", r"\[3\]"),
+        (gym.spaces.Discrete(3, start=2), [1], "2 to 4", r"\[1\]"),
+        (gym.spaces.Discrete(3), [0.5], "0 to 2", r"\[0.5\]"),
+        (gym.spaces.Discrete(3), [np.nan], "0 to 2", r"\[nan\]"),
+        (gym.spaces.MultiDiscrete([2, 3]), np.array([[1, 3]]), r"\[0, 0\] to \[1, 2\]", r"\[\[1, 3\]\]"),
+        (gym.spaces.MultiDiscrete([2, 3], start=[1, 0]), np.array([[0, 2]]), r"\[1, 0\] to", r"\[\[0, 2\]\]"),
+        (gym.spaces.MultiBinary(2), np.array([[1, 2]]), "0 to 1", r"\[\[1, 2\]\]"),
+    ],
+)
+def test_discrete_actions_out_of_range_are_refused(space, action, allowed, got):
+    message = f"must return actions in {re.escape(str(space))}, whole numbers from {allowed}.*, got {got}; check"
+    with pytest.raises(ValueError, match=message):
+        steps_with(Arm(space=space), action)

@@ -372,7 +372,7 @@ def test_a_place_that_cannot_hold_a_checkpoint_is_refused_before_the_first_updat
 
 
 def test_two_trainings_with_one_checkpoint_are_refused(tmp_path: Path) -> None:
-    with folder_lock(tmp_path / "checkpoint"), pytest.raises(ArtifactError, match="another process trains here"):
+    with folder_lock(tmp_path / "checkpoint"), pytest.raises(ArtifactError, match="another process works here"):
         train(Tiny(), checkpoint=tmp_path / "checkpoint")
 
 

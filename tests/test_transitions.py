@@ -367,6 +367,9 @@ def test_channel_first_images_need_an_argument() -> None:
     first = episode(images=np.moveaxis(episode()["images"], -1, 1))
     with pytest.raises(TransitionsError, match=r"channels last.*got \(3, 4, 5\).*pass channel_first=True"):
         Transitions.from_episodes([first], "R2")
+    last = {**first, "images": np.zeros((len(first["images"]), 6, 5, 3), np.uint8)}
+    with pytest.raises(TransitionsError, match=r"channels first.*got \(6, 5, 3\).*leave channel_first=True out"):
+        Transitions.from_episodes([last], "R2", channel_first=True)
     got = Transitions.from_episodes([first], "R2", channel_first=True)
     assert equal(got, Transitions.from_episodes([episode()], "R2"))
 

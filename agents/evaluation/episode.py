@@ -84,6 +84,7 @@ def play_episode(
     deterministic: bool = True,
     max_steps: int = 100_000,
     on_step: OnStep = ignore_step,
+    name: str = "the policy",
 ) -> Episode:
     """Let a policy act until an episode ends. The environment must have been reset, or restored to a start.
 
@@ -94,10 +95,11 @@ def play_episode(
         deterministic: passed to the policy.
         max_steps: an episode that is longer is an error: it would never end.
         on_step: called after every step.
+        name: the policy in messages.
 
     Raises:
         EpisodeError: an observation or a reward is not finite, or the episode does not end.
-        ValueError: the policy returned something else than a batch of one finite action.
+        ValueError: the policy returned something else than a batch of one finite action of the space.
     """
     first = copy_observation(observation)
     require_finite_observation(observation, "after the reset")
@@ -112,7 +114,7 @@ def play_episode(
                 "gym.make(..., max_episode_steps=1000)"
             )
         action, state = policy.predict(copy_observation(observation, batch=True), state, episode_start, deterministic)
-        _require_action(action, env.action_space, len(rewards))
+        _require_action(action, env.action_space, len(rewards), name)
         seen = observation
         observation, reward, terminated, truncated, info = env.step(action[0])
         require_finite_observation(observation, f"in step {len(rewards)}")
@@ -123,10 +125,10 @@ def play_episode(
     return Episode(np.array(rewards), bool(terminated), bool(truncated), tuple(infos), first, observation)
 
 
-def _require_action(action: Any, space: gym.Space[Any], step: int) -> None:
-    require_actions(action, space, 1)
+def _require_action(action: Any, space: gym.Space[Any], step: int, name: str) -> None:
+    require_actions(action, space, 1, name)
     if not isinstance(action, dict | tuple) and not np.isfinite(np.asarray(action, float)).all():
-        raise EpisodeError(f"the policy must return finite actions, got {action!r} in step {step}")
+        raise EpisodeError(f"{name} must return finite actions, got {action!r} in step {step}")
 
 
 def _finite(reward: Any, step: int) -> float:

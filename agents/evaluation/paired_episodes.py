@@ -198,7 +198,10 @@ class PairedEpisodes:
             observation, _ = env.reset(seed=seed)
             self._start.require_start(observation)
             on_start()
-            episode = play_episode(env, policy, observation, deterministic=self._deterministic, on_step=watch)
+            name = "the policy" if role == "policy" else "the other policy"
+            episode = play_episode(
+                env, policy, observation, deterministic=self._deterministic, on_step=watch, name=name
+            )
         if not isinstance(env, PerturbedEnv):
             return PairedTrial(episode, tuple(digests))
         began = [window for window in env.windows if window.onset < len(episode)]

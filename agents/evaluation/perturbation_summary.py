@@ -87,9 +87,14 @@ class ConditionSummary:
     recovery_median: float | None
     receipts: tuple[MedianReceipt, ...]
 
+    @property
+    def has_effect(self) -> bool:
+        """Return whether every perturbation had an effect; true if clean."""
+        return all(receipt.has_effect for receipt in self.receipts)
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return _json_fields(self)
+        """Return the fields, and whether there was an effect, as JSON types."""
+        return {**_json_fields(self), "has_effect": self.has_effect}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +17,7 @@ from ...envs.perturbations.parsing import parse_condition
 from ...envs.perturbations.perturbation import Perturbation
 from .paired_episodes import PairedEpisodes
 from .perturbation_report import Condition, PerturbationReport
+from .perturbation_summary import ConditionSummary
 from .recovery_time import RecoveryTimeConfig
 from .success import SuccessCriterion, SuccessLike, success_criterion
 from .trial_records import CLEAN, PolicyRole, TrialRecord, complete_seeds
@@ -36,7 +38,7 @@ _FIRST_LOOK = 20
 
 
 class NoEffectError(ValueError):
-    """A perturbation changed nothing that its receipt measures, so that the experiment says nothing."""
+    """No perturbation changed anything that its receipt measures, so that the experiment says nothing."""
 
 
 def evaluate_perturbations(
@@ -76,8 +78,9 @@ def evaluate_perturbations(
         on_episode: called with the trials of an episode when all of them are done.
 
     Raises:
-        NoEffectError: the median receipt of a perturbation is below the least one that counts, in all episodes or in
-            the first 20 already.
+        NoEffectError: under no condition does the perturbation have an effect: the median receipt is below the least
+            one that counts, in all episodes or in the first 20 already. Single conditions without effect are named in
+            the notes of the report.
         PairingError: the trials of an episode do not start alike.
         SuccessError: there is no such success criterion, or the environment does not report this success.
 
@@ -104,8 +107,8 @@ def evaluate_perturbations(
             on_episode(played)
         if number + 1 - seed in (_FIRST_LOOK, episodes):
             report = _report(env, conditions, criterion, recovery, records, seed, number + 1 - seed)
-            _require_effects(report)
-    return report
+            missing = _require_an_effect(report)
+    return replace(report, notes=(*report.notes, *missing)) if missing else report
 
 
 def make_conditions(perturbations: Sequence[Any]) -> tuple[Condition, ...]:
@@ -189,17 +192,41 @@ def _report(
     )
 
 
-def _require_effects(report: PerturbationReport) -> None:
-    """Check that every perturbation did something, in the median of the episodes that lasted until it began."""
-    for summary in report.summaries():
-        if summary.reached == 0:
-            raise NoEffectError(
-                f"{summary.condition}: all {summary.episodes} episodes were over before the perturbation began; lower "
-                "onset"
+def _require_an_effect(report: PerturbationReport) -> list[str]:
+    """Check that a perturbation did something under some condition.
+
+    Returns:
+        For each policy and condition without effect a sentence.
+
+    Raises:
+        NoEffectError: there is no other condition.
+    """
+    perturbed = [summary for summary in report.summaries() if summary.reached is not None]
+    missing = [(summary, why) for summary in perturbed if (why := missing_effect(summary)) is not None]
+    if {summary.condition for summary, _ in missing} == {summary.condition for summary in perturbed}:
+        raise NoEffectError(f"{missing[0][0].condition}: {missing[0][1]}")
+    return [f"No effect: {summary.condition}{_role(summary)}: {why}." for summary, why in missing]
+
+
+def missing_effect(summary: ConditionSummary) -> str | None:
+    """Return why a perturbation did nothing, in the median of the episodes that lasted until it began.
+
+    Args:
+        summary: of one policy under one condition.
+
+    Returns:
+        The reason and what to change; None if the perturbation had an effect, or there is none.
+    """
+    if summary.reached == 0:
+        return f"all {summary.episodes} episodes were over before the perturbation began; lower onset"
+    for receipt in summary.receipts:
+        if not receipt.has_effect:
+            return (
+                f"it had no effect; the median {receipt.name} is {receipt}, less than {receipt.least:.3g}; raise its "
+                "magnitude or its duration"
             )
-        for receipt in summary.receipts:
-            if not receipt.has_effect:
-                raise NoEffectError(
-                    f"{summary.condition}: it had no effect; the median {receipt.name} is {receipt}, less than "
-                    f"{receipt.least:.3g}; raise its magnitude or its duration"
-                )
+    return None
+
+
+def _role(summary: ConditionSummary) -> str:
+    return ", other policy" if summary.policy == "compare" else ""

@@ -25,35 +25,82 @@ class EncodeObservation(gym.ObservationWrapper[Any, Any, Any], gym.utils.RecordC
     stacks of frames, which become ``frames * latent_dim`` numbers. Of a Dict observation the images are replaced and
     the other entries kept.
 
+    The reward of a goal environment with images as goals cannot be computed from latents. With ``goal_threshold`` it is
+    replaced by a sparse one: 0 where ``‖z − z_goal‖ < goal_threshold`` for the latents of the achieved and the desired
+    goal, else −1. ``info["is_success"]`` says which. Hindsight experience replay computes it for other goals, too.
+
     Args:
         env: an environment that observes uint8 images, plainly or in a Dict.
         encoder: the encoder, or its folder. With a folder, ``gym.make(wrapper.spec)`` makes the environment again.
         keys: entries of a Dict observation to encode; all with images that the encoder sees by default.
+        goal_threshold: distance of latents below which a goal that is an image is reached, in units of the latents.
 
     Raises:
-        ValueError: the environment observes something else than the encoder sees; or the goals of a goal environment
-            are images, whose reward cannot be computed from latents.
+        ValueError: the environment observes something else than the encoder sees; or its goals are images and there is
+            no threshold; or there is one, and its goals are no images.
     """
 
     def __init__(
-        self, env: gym.Env[Any, Any], encoder: Encoder | str | Path, keys: Sequence[str] | None = None
+        self,
+        env: gym.Env[Any, Any],
+        encoder: Encoder | str | Path,
+        keys: Sequence[str] | None = None,
+        goal_threshold: float | None = None,
     ) -> None:
         _require_encoder(encoder)
         chosen = None if keys is None else list(keys)
         folder = None if isinstance(encoder, Encoder) else str(Path(encoder).expanduser().resolve())
-        gym.utils.RecordConstructorArgs.__init__(self, encoder=folder, keys=chosen)
+        gym.utils.RecordConstructorArgs.__init__(self, encoder=folder, keys=chosen, goal_threshold=goal_threshold)
         gym.ObservationWrapper.__init__(self, env)
         self.encoder = as_encoder(encoder)
         self._observed = EncodedSpace(env.observation_space, self.encoder, chosen)
-        if self._observed.encodes_goals and env.has_wrapper_attr("compute_reward"):
+        self._goal_reward = None if goal_threshold is None else SparseGoalReward(goal_threshold)
+        if goal_threshold is not None:
+            self._observed.require_goals()
+            self.compute_reward = self._goal_reward  # hides that of the environment
+        elif self._observed.encodes_goals and env.has_wrapper_attr("compute_reward"):
             raise ValueError(
-                "expected goals that are not images, because compute_reward of the environment reads them; encode in "
-                "the policy instead (features_extractor_class=EncoderFeatures), or pass keys=['observation']"
+                "expected goals that are not images, because compute_reward of the environment reads them; pass "
+                "goal_threshold= for a sparse reward of the latents, encode in the policy instead "
+                "(features_extractor_class=EncoderFeatures), or pass keys=['observation']"
             )
         self.observation_space = self._observed.space
 
     def observation(self, observation: Any) -> Any:
         return self._observed.encode_one(observation)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self._goal_reward is not None:
+            reward = float(self._goal_reward(observation["achieved_goal"], observation["desired_goal"], info))
+            info = {**info, "is_success": reward == 0}
+        return observation, reward, terminated, truncated, info
+
+
+class SparseGoalReward:
+    """The reward 0 where the latents of two goals are nearer than a threshold, else −1.
+
+    Args:
+        threshold: the distance, positive.
+
+    Raises:
+        ValueError: the threshold is not positive and finite.
+
+    Example:
+        >>> reward = SparseGoalReward(0.5)
+        >>> reward(np.array([[0.0, 0.0], [0.0, 1.0]]), np.array([[0.3, 0.0], [0.0, 0.0]])).tolist()
+        [0.0, -1.0]
+    """
+
+    def __init__(self, threshold: float) -> None:
+        if isinstance(threshold, bool) or not 0 < threshold < np.inf:
+            raise ValueError(f"expected goal_threshold above 0 and finite, got {threshold!r}")
+        self._threshold = threshold
+
+    def __call__(self, achieved: NDArray[Any], desired: NDArray[Any], info: Any = None) -> NDArray[np.float32]:
+        """Return the rewards ``(...,)`` of latents ``(..., latent_dim)``; the info is not read."""
+        distance = np.linalg.norm(np.asarray(achieved) - np.asarray(desired), axis=-1)
+        return np.where(distance < self._threshold, 0.0, -1.0).astype(np.float32)
 
 
 class VectorEncodeObservation(VectorWrapper[Any, Any, Any, Any, Any]):
@@ -118,6 +165,19 @@ class EncodedSpace:
             self.space: gym.Space[Any] = gym.spaces.Dict({key: latents.get(key, space[key]) for key in space.spaces})
         else:
             self.space = latents[None]
+
+    def require_goals(self) -> None:
+        """Check that both goals of a goal environment are encoded.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if not _GOALS <= self._layouts.keys():
+            encoded = ", ".join(str(key) for key in self._layouts if key is not None) or "the whole observation"
+            raise ValueError(
+                f"expected a goal environment whose entries {', '.join(sorted(_GOALS))} are encoded for "
+                f"goal_threshold=, got latents of {encoded}; leave goal_threshold out, or keys"
+            )
 
     def encode(self, observations: Any) -> Any:
         """Return a batch of observations with latents instead of images.

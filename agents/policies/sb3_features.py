@@ -146,12 +146,18 @@ class VecEncodeObservation(VecEnvWrapper):
         keys: entries of a Dict observation to encode; all with images that the encoder sees by default.
 
     Raises:
-        ValueError: the environment observes something else than the encoder sees.
+        ValueError: the environment observes something else than the encoder sees; or its goals are images, whose reward
+            cannot be computed from latents.
     """
 
     def __init__(self, venv: VecEnv, encoder: Encoder | str | Path, keys: Sequence[str] | None = None) -> None:
         self.encoder = as_encoder(encoder)
         self._observed = EncodedSpace(venv.observation_space, self.encoder, keys)
+        if self._observed.encodes_goals and venv.has_attr("compute_reward"):
+            raise ValueError(
+                "expected goals that are not images, because compute_reward of the environments reads them; wrap each "
+                "environment in EncodeObservation(env, encoder, goal_threshold=...) instead"
+            )
         super().__init__(venv, observation_space=self._observed.space)
 
     def reset(self) -> NDArray[np.float32] | dict[str, NDArray[Any]]:

@@ -29,15 +29,13 @@ def is_single(observation: Any, space: gym.Space[Any] | None) -> bool:
         >>> is_single(np.zeros(2), space), is_single(np.zeros((5, 2)), space)
         (True, False)
     """
-    if isinstance(observation, Mapping | tuple):
-        entries = space if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple) else None
-        return _same_for_all(observation, entries)
-    axes = np.ndim(observation)
-    if space is None:
-        if axes == 0:
-            raise ValueError("expected a batch of observations, got a number; pass observation_space= to act on single")
+    entries = isinstance(observation, Mapping | tuple)
+    if space is None or (entries and not isinstance(space, gym.spaces.Dict | gym.spaces.Tuple)):
+        _require_batch(observation)
         return False
-    shape = space.shape
+    if entries:
+        return _same_for_all(observation, space)
+    axes, shape = np.ndim(observation), space.shape
     if shape is None or axes not in (len(shape), len(shape) + 1):
         raise ValueError(
             f"expected one observation {shape} or a batch of them, got an array of shape {np.shape(observation)}; "
@@ -46,13 +44,36 @@ def is_single(observation: Any, space: gym.Space[Any] | None) -> bool:
     return axes == len(shape)
 
 
-def _same_for_all(observation: Any, space: gym.spaces.Dict | gym.spaces.Tuple[Any] | None) -> bool:
+def _require_batch(observation: Any) -> None:
+    """Raise unless some array has at least two axes: those of one observation of numbers have one.
+
+    Raises:
+        ValueError: it may be one observation.
+    """
+    shapes = [np.shape(array) for array in _arrays(observation)]
+    if all(len(shape) < 2 for shape in shapes):
+        raise ValueError(
+            f"expected a batch of observations, got the shape {', '.join(map(str, shapes)) or 'of nothing'}; pass "
+            "observation_space= to act on single observations"
+        )
+
+
+def _arrays(observation: Any) -> list[Any]:
+    """Return the arrays in dicts and tuples."""
+    if isinstance(observation, Mapping):
+        return [array for entry in observation.values() for array in _arrays(entry)]
+    if isinstance(observation, tuple):
+        return [array for entry in observation for array in _arrays(entry)]
+    return [observation]
+
+
+def _same_for_all(observation: Any, space: Any) -> bool:
     """Return whether all entries of a dict or tuple are single; they must agree."""
     keys = list(observation) if isinstance(observation, Mapping) else list(range(len(observation)))
-    spaces: Any = None if space is None else space.spaces
-    if not keys or (spaces is not None and any(_lacks(spaces, key) for key in keys)):
+    spaces = space.spaces
+    if not keys or any(_lacks(spaces, key) for key in keys):
         raise ValueError(f"expected an observation of {space}, got one with the entries {keys}")
-    single = {is_single(observation[key], None if spaces is None else spaces[key]) for key in keys}
+    single = {is_single(observation[key], spaces[key]) for key in keys}
     if len(single) != 1:
         raise ValueError("expected one observation or a batch of them, got entries of both kinds")
     return single.pop()

@@ -107,6 +107,11 @@ def checked_images(images: Any, what: str, channel_first: bool = False) -> NDArr
     if array.ndim != 4:
         hint = "; add an axis for the channel: images[..., None]" if array.ndim == 3 else ""
         raise EpisodesError(f"{what} must be several images {layout}, got the shape {array.shape}{hint}")
+    if channel_first and array.shape[1] not in _CHANNELS and array.shape[3] in _CHANNELS:
+        raise EpisodesError(
+            f"{what} must have the channels first, (C, H, W), got {array.shape[1:]}, "
+            "which looks channel-last; leave channel_first=True out"
+        )
     if channel_first:
         array = np.moveaxis(array, 1, 3)
     elif array.shape[3] not in _CHANNELS and array.shape[1] in _CHANNELS:

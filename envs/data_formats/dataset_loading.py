@@ -79,9 +79,7 @@ def load_dataset(
     if card is not None:
         _require_not_needed(folder, card.group, group, given)
         return card.load(source, max_bytes)
-    rule = DisplacementRule.parse(_required_rule(source, displacement))
-    key = choose_image_key(source, image_key)
-    acting = _required_group(source, group)
+    rule, key, acting = _required(source, displacement, image_key, group)
     stated = {"images": source.num_frames() * _product(source.image_shapes()[key])}
     require_memory(f"{source.name} at {folder}", stated, max_bytes)
     episodes = _episodes(source, key, rule, acting, dict(ground_truth or {}), channel_first)
@@ -119,12 +117,29 @@ def _open(kind: str, path: Path, max_bytes: int) -> EpisodeSource:
     return sources[kind](path, max_bytes)
 
 
-def _required_rule(source: EpisodeSource, displacement: Any) -> Any:
+def _required(
+    source: EpisodeSource, displacement: Any, image_key: str | None, group: str | None
+) -> tuple[DisplacementRule, str, Group]:
+    """Return the rule of the displacement, the image column and the group; one error names all that are missing."""
+    found: list[Any] = []
+    problems: list[str] = []
+    for require, given in ((_required_rule, displacement), (choose_image_key, image_key), (_required_group, group)):
+        try:
+            found.append(require(source, given))
+        except DatasetError as error:
+            problems.append(str(error))
+    if problems:
+        raise DatasetError("; also ".join(problems))
+    rule, key, acting = found
+    return rule, key, acting
+
+
+def _required_rule(source: EpisodeSource, displacement: Any) -> DisplacementRule:
     if displacement is not None:
-        return displacement
+        return DisplacementRule.parse(displacement)
     columns = source.column_names()
     if "displacement" in columns:
-        return "column:displacement"
+        return DisplacementRule.parse("column:displacement")
     raise DatasetError(
         f"expected a rule for the displacement of {source.name} at {source.path}, got none; pass displacement, such as "
         f"'column:NAME' or 'difference:NAME' with one of the columns {', '.join(columns[:40]) or '(there are none)'}"

@@ -55,7 +55,17 @@ class AppearanceChange(MujocoPerturbation):
         return [image.astype(float) for image in images if image.dtype == np.uint8 and image.ndim >= 2]
 
     def receipt(self, perturbed: Any, twin: Any, scene: MujocoScene, steps: int) -> Receipt:
-        """Return the mean absolute difference."""
+        """Return the mean absolute difference.
+
+        Raises:
+            PerturbationError: the images of the twin have other shapes.
+        """
+        shapes, others = ([image.shape for image in images] for images in (perturbed, twin))
+        if shapes != others:
+            raise PerturbationError(
+                f"{self.name}: expected images of the same shapes with and without it, got {shapes} and {others}; let "
+                "the environment observe images of one shape"
+            )
         differences = [np.abs(one - other).ravel() for one, other in zip(perturbed, twin, strict=True)]
         return Receipt("images", float(np.concatenate(differences).mean()), "grey levels", 1e-3, steps)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +68,42 @@ class ObservationPerturbation(Perturbation):
     def perturb_observation(
         self, observation: Any, space: gym.Space[Any], generator: np.random.Generator
     ) -> tuple[Any, float]:
-        """Return the perturbed observation, a new object, and the mean absolute difference."""
+        """Return the perturbed observation, a new object, and the mean absolute difference.
+
+        Raises:
+            PerturbationError: the observation has another shape than the space says.
+        """
         boxes = self.boxes(space)
+        if None not in boxes and not isinstance(observation, Mapping):
+            raise PerturbationError(
+                f"{self.name}: expected a dict, as the observation space says, got {type(observation).__name__}"
+            )
         entries = {None: observation} if None in boxes else dict(observation)
         differences = []
         for key, box in boxes.items():
-            values = np.array(entries[key], float)
+            values = self._values(entries, key, box)
             entries[key] = _fitted(self.perturb_values(values, box, generator), box)
             differences.append(np.abs(np.asarray(entries[key], float) - values).ravel())
         return entries[None] if None in boxes else entries, float(np.concatenate(differences).mean())
+
+    def _values(self, entries: Any, key: str | None, box: gym.spaces.Box) -> NDArray[np.float64]:
+        """Return an array of an observation as floats, after checking that it has the shape of its space."""
+        where = "the observation" if key is None else f"the entry {key!r} of the observation"
+        if key not in entries:
+            raise PerturbationError(f"{self.name}: expected {where}, as the observation space says, got none")
+        try:
+            values = np.array(entries[key], float)
+        except (TypeError, ValueError) as error:  # None, text, or rows of several lengths
+            raise PerturbationError(
+                f"{self.name}: expected {where} to be an array of numbers, as the observation space says, got "
+                f"{type(entries[key]).__name__}"
+            ) from error
+        if values.shape != box.shape:
+            raise PerturbationError(
+                f"{self.name}: expected {where} to have the shape {box.shape}, as the observation space says, got "
+                f"{values.shape}; pad it to one shape with a wrapper of the environment, or perturb actions instead"
+            )
+        return values
 
 
 def is_image(space: gym.Space[Any]) -> bool:

@@ -76,7 +76,7 @@ def check_file(path: str | Path, is_replaceable: Callable[[Path], bool]) -> Path
 
 @contextlib.contextmanager
 def folder_lock(folder: str | Path) -> Iterator[None]:
-    """Hold a folder, or a file, for this process, so that no other process writes to it.
+    """Hold a folder, or a file, for this process, so that no other process trains, collects or evaluates into it.
 
     The lock is a file beside it, ``.<name>.equiact-lock``, that is removed at the end. The operating system
     releases it when the process dies. Only one lock of a folder can be held at a time, also within a process.
@@ -91,7 +91,7 @@ def folder_lock(folder: str | Path) -> Iterator[None]:
     """
     path = _resolve(folder, "expected a folder to lock")
     lock_path = path.with_name(f".{path.name}.equiact-lock")
-    with file_lock(lock_path, timeout=0, busy=f"another process trains here: {path} is locked"):
+    with file_lock(lock_path, timeout=0, busy=f"another process works here: {path} is locked"):
         yield
 
 

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..training_data import DataSource, require_encoder_fits
 from .command import Command
+from .data_options import DataOptions
 from .registry import register_command
 
 
 @register_command("encode")
 @dataclass(frozen=True)
-class Encode(Command):
+class Encode(DataOptions, Command):
     """Encode all frames of a data set, and write the latents as a Parquet or NPZ file.
 
     The file has a row for each frame of each episode: the episode, the step, and the latents. Parquet has a column for
     each coordinate, such as agent_0, and the group and the encoder in its metadata; NPZ has an array for each latent.
     With --film also writes a film of the frames, beside a panel with the path of the latents.
+
+    The data are read with the options of the encoder's training, such as --displacement, unless others are given.
     """
 
     data: Path = Path("runs/data")
@@ -31,16 +33,6 @@ class Encode(Command):
     """MP4 file of a film; none by default."""
     film_episodes: int = 2
     """Number of episodes in the film."""
-    displacement: str | None = None
-    """Rule of the displacement in data of others: column:NAME, difference:NAME, or module:function."""
-    image_key: str | None = None
-    """Name of the images in data of others; needed if there are several."""
-    group: str | None = None
-    """Group that acts in data of others; that of the encoder by default."""
-    format: str | None = None
-    """Format of the data set; found out by default."""
-    channel_first: bool = False
-    """Images in data of others have the shape (C, H, W)."""
 
     def run(self) -> dict[str, Any]:
         from ...representations.encoders.encoder import load_encoder
@@ -51,10 +43,7 @@ class Encode(Command):
         output = check_latent_file(self.output)
         self._check_film()
         encoder = load_encoder(self.encoder)
-        group = self.group or DataSource(self.data).known_group or encoder.group
-        options = (self.displacement, self.image_key, group, self.format)
-        transitions = DataSource(self.data, *options, channel_first=self.channel_first).load()
-        require_encoder_fits(encoder, transitions, f"--data {self.data}")
+        transitions = self.load_for(encoder, self.data)
         latents = encode_episodes(encoder.to(resolve_device(self.device)), transitions)
         write_latents(output, latents, {"data": self.data.name, "data_fingerprint": transitions.fingerprint})
         if self.film is not None:

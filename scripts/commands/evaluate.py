@@ -10,8 +10,9 @@ import tyro
 
 from ..collect_and_train import held_out_transitions, require_world_fits
 from ..held_out_measurement import describe_measurement, measure_on_data
-from ..training_data import DataSource, require_encoder_fits, unseen_part
+from ..training_data import unseen_part
 from .command import Command
+from .data_options import DataOptions
 from .registry import register_command
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 @register_command("evaluate")
 @dataclass(frozen=True)
-class Evaluate(Command):
+class Evaluate(DataOptions, Command):
     """Measure an encoder on a data set, or an agent-object encoder in a world, beside an untrained one and chance.
 
     With --data the metrics need no ground truth; those with ground truth are added where the data set has it. If the
-    encoder was trained on this data set, it is measured on the episodes that were held out. If a policy is given, also
+    encoder was trained on this data set, it is measured on the episodes that were held out. The data are read with the
+    options of the encoder's training, such as --displacement, unless others are given. If a policy is given, also
     evaluate it in the world on the latents of the encoder. Prints the metrics; writes nothing.
     """
 
@@ -32,16 +34,6 @@ class Evaluate(Command):
     """Folder of the encoder."""
     data: Path | None = None
     """Data set to measure on: of equiact, Minari, LeRobot or robomimic, or arrays of NumPy."""
-    displacement: str | None = None
-    """Rule of the displacement in data of others: column:NAME, difference:NAME, or module:function."""
-    image_key: str | None = None
-    """Name of the images in data of others; needed if there are several."""
-    group: str | None = None
-    """Group that acts in data of others; that of the encoder by default."""
-    format: str | None = None
-    """Format of the data set; found out by default."""
-    channel_first: bool = False
-    """Images in data of others have the shape (C, H, W)."""
     ground_truth: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Column of data of others to measure with, NAME=COLUMN, such as agent_pose=observation.state; may be repeated."""
     policy: Path | None = None
@@ -66,10 +58,7 @@ class Evaluate(Command):
     def _on_data(self, encoder: Encoder, data: Path) -> dict[str, Any]:
         from ...representations.learning.devices import resolve_device
 
-        group = self.group or DataSource(data).known_group or encoder.group
-        options = (self.displacement, self.image_key, group, self.format, self.ground_truth)
-        transitions = DataSource(data, *options, channel_first=self.channel_first).load()
-        require_encoder_fits(encoder, transitions, f"--data {data}")
+        transitions = self.load_for(encoder, data, self.ground_truth)
         held_out, source = unseen_part(encoder, transitions)
         measured = measure_on_data(encoder.to(resolve_device(self.device)), held_out)
         missing = {"not_measured": measured.missing} if measured.missing else {}

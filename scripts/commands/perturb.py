@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +13,9 @@ from ..benchmarks.run_folder import claimed
 from ..environment_options import parse_assignments
 from ..progress import console, progress_bar
 from .command import Command, Device
+from .perturb_checks import check_recording, require_camera
 from .registry import register_command
+from .source_fingerprints import fingerprint, source_fingerprint
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -73,7 +73,8 @@ class Perturb(Command):
     films: int = 3
     """Number of episodes in the film; 0 for no film."""
     rerun: Path | None = None
-    """File (.rrd) to which a Rerun recording of an episode is written; none by default."""
+    """File (.rrd) to which a Rerun recording of an episode is written; none by default. Missing folders are created; a
+    recording of equiact is replaced, anything else is refused."""
     output_dir: Path = Path("runs/perturb")
     """Folder of the report."""
 
@@ -82,12 +83,15 @@ class Perturb(Command):
         from ...agents.evaluation.success import success_criterion
 
         self.require_at_least(episodes=1, films=0, action_repeat=1, seed=0)
+        check_recording(self.rerun)
         conditions = make_conditions(self.perturbation)  # reports errors in the options before anything is made
         success_criterion(self.success)
         policies = make_policies(self._load(self.policy), None if self.compare is None else self._load(self.compare))
         env = self._make_env()
         for perturbation in {each for condition in conditions for each in condition.perturbations}:
             perturbation.check(env)
+        env.reset(seed=self.seed)
+        require_camera(env, self.camera)
         stage = self._prepare_stage()
         with claimed(self.output_dir, CLAIM, self._settings(), **provenance()) as folder:
             report = self._evaluate(folder, env, policies)
@@ -245,45 +249,15 @@ class FilmStage:
     note: str = ""
 
 
-def fingerprint(spec: str) -> str | None:
-    """Return a hash of the files of a policy, or of the source of ``"module:function"``; None if it has none.
-
-    Args:
-        spec: the text of the policy; see `equiact.agents.policies.policy_loading.resolve_policy`.
-    """
-    from ...agents.policies.policy_spec import PolicySpec
-
-    parsed = PolicySpec.parse(spec)
-    paths = [parsed.path, *(Path(value).expanduser() for value in parsed.options.values())]
-    files = [
-        file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
-    ]
-    hashed = hashlib.sha256()
-    for file in files:
-        hashed.update(file.name.encode())
-        with file.open("rb") as content:
-            hashed.update(hashlib.file_digest(content, "sha256").digest())
-    return hashed.hexdigest() if files else source_fingerprint(spec)
-
-
-def source_fingerprint(spec: str) -> str | None:
-    """Return a hash of the file of a module in ``"module:function"``; None if the text names no module with a file."""
-    module, _, function = spec.partition(":")
-    if not function or not all(part.isidentifier() for part in module.split(".")):
-        return None
-    try:
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    origin = None if found is None or not found.has_location else found.origin
-    return None if origin is None else hashlib.sha256(Path(origin).read_bytes()).hexdigest()
-
-
 def _result(report: PerturbationReport) -> dict[str, Any]:
     """Return the figures to print: the success rate, or the mean return, of each policy under each condition."""
+    from ...agents.evaluation.perturbed_evaluation import missing_effect
+
     found: dict[str, Any] = {}
     for summary in report.summaries():
         name = summary.condition if summary.policy == "policy" else f"{summary.condition}, other policy"
         receipts = ", ".join(map(str, summary.receipts)) or None
+        if missing_effect(summary) is not None:
+            receipts = f"no effect ({receipts})"
         found[name] = {"success": summary.success, "return": summary.return_mean, "receipt": receipts}
     return found

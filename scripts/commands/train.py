@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import tyro
 
-from ..benchmarks.encoder_methods import suggest_config, suggest_encoder
+from ..benchmarks.encoder_methods import suggest_config
 from ..benchmarks.result_files import provenance
 from ..benchmarks.run_folder import has_keys
 from ..collect_and_train import (
@@ -31,10 +32,11 @@ from ..training_data import (
     require_measurable,
     require_suiting_world,
     split_held_out,
-    suggest_encoder_for_group,
 )
 from .command import Command
 from .config_options import preview, read_yaml, with_defaults
+from .data_options import DataOptions
+from .encoder_choice import DEFAULT_WORLD, default_encoder, default_world_class, report_slow_backbone
 from .registry import register_command
 
 if TYPE_CHECKING:
@@ -46,12 +48,11 @@ __all__ = ["DECODER_TITLE", "Train"]
 
 TrainWithBar = Callable[..., "TrainingReport"]
 """Has the signature of `collect_and_train.train_with_bar`."""
-DEFAULT_WORLD = "Soccer"
 
 
 @register_command("train")
 @dataclass(frozen=True)
-class Train(Command):
+class Train(DataOptions, Command):
     """Train an encoder on a data set or on transitions of a world, and measure it on held-out transitions.
 
     Writes the encoder to the output folder, and the training report to a folder beside it, named OUTPUT_DIR-report. Run
@@ -73,16 +74,6 @@ class Train(Command):
     """Name of the encoder; by default the one that suits the world, or the group of the data set."""
     data: Path | None = None
     """Data set to train on: of equiact, Minari, LeRobot or robomimic, or arrays of NumPy."""
-    displacement: str | None = None
-    """Rule of the displacement in data of others: column:NAME, difference:NAME, or module:function."""
-    image_key: str | None = None
-    """Name of the images in data of others; needed if there are several."""
-    group: str | None = None
-    """Group that acts in data of others, such as R2 or SE2."""
-    format: str | None = None
-    """Format of the data set; found out by default."""
-    channel_first: bool = False
-    """Images in data of others have the shape (C, H, W)."""
     ground_truth: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Column of data of others to measure with, NAME=COLUMN, such as agent_pose=observation.state; may be repeated."""
     held_out_share: float = 0.2
@@ -97,6 +88,8 @@ class Train(Command):
     """Folder of the encoder; an encoder that is there is replaced."""
     decoder_steps: int = 4000
     """Number of updates of the decoder that draws predicted images, for encoders of class and pose; 0 for no images."""
+    steps_scale: float = 1.0
+    """Factor of all numbers of updates, such as 0.1 for a short run; the saved configuration has the scaled numbers."""
     logger: LoggerName = "none"
     """Where to log the losses: TensorBoard files in the report folder, Weights & Biases, or trackio."""
     hyperparameters: tyro.conf.Suppress[Any] = None
@@ -107,8 +100,8 @@ class Train(Command):
         given = preview(arguments, "config", "encoder", "world", "data", "group")
         values = {} if given["config"] is None else read_yaml(given["config"])
         chosen = {**values, **{name: value for name, value in given.items() if value is not None}}
-        world_cls = _world_class(chosen.get("world"), chosen.get("data"))
-        encoder = chosen.get("encoder") or _suggested(world_cls, chosen.get("data"), chosen.get("group"))
+        world_cls = default_world_class(chosen.get("world"), chosen.get("data"))
+        encoder = chosen.get("encoder") or default_encoder(world_cls, chosen.get("data"), chosen.get("group"))
         return with_defaults(
             cls,
             {**values, "encoder": str(encoder)},
@@ -119,12 +112,12 @@ class Train(Command):
     @property
     def world_cls(self) -> type[World] | None:
         """Class of the world; None for a data set without one."""
-        return _world_class(self.world, self.data)
+        return default_world_class(self.world, self.data)
 
     @property
     def encoder_name(self) -> str:
         """Name of the encoder."""
-        return self.encoder or _suggested(self.world_cls, self.data, self.group)
+        return self.encoder or default_encoder(self.world_cls, self.data, self.group)
 
     @property
     def report_dir(self) -> Path:
@@ -134,8 +127,7 @@ class Train(Command):
     @property
     def source(self) -> DataSource | None:
         """The data set and how it is read; None without one."""
-        options = (self.displacement, self.image_key, self.group, self.format, self.ground_truth)
-        return None if self.data is None else DataSource(self.data, *options, channel_first=self.channel_first)
+        return None if self.data is None else self.source_of(self.data, self.ground_truth)
 
     def run(self, train_with_bar: TrainWithBar = train_with_bar) -> dict[str, Any]:
         from ...envs.storage.artifacts import folder_lock
@@ -156,6 +148,8 @@ class Train(Command):
         from ...representations.learning.checkpoints import check_checkpoint
 
         self.require_at_least(transitions=1, held_out=32, decoder_steps=0)
+        if not 0 < self.steps_scale < math.inf:
+            raise ValueError(f"expected --steps-scale above 0, such as 0.1, got {self.steps_scale:g}")
         EpisodeSplitConfig(self.held_out_share)
         require_logger(self.logger)
         if self.world_cls is not None:
@@ -181,9 +175,10 @@ class Train(Command):
         from ...representations.learning.checkpoints import remove_checkpoint
 
         transitions, held_out, about = self._load_or_collect()
-        config = self.hyperparameters or suggest_config(self.encoder_name, self.world_cls)
+        config = self._scaled_config()
         if self.data is not None:
             require_learnable(self.encoder_name, config, transitions, f"--data {self.data}")
+        report_slow_backbone(config, self.device)
         learner: Any = new_learner(transitions, config, seed=self.seed, device=self.device)
         held_out = held_out or self._collect_held_out(learner.network)
         loggers = make_loggers(self.logger, self.report_dir / "tensorboard", self.output_dir.name)
@@ -225,11 +220,18 @@ class Train(Command):
             world = self.world or DEFAULT_WORLD
             return collect_transitions(world, self.transitions, self.seed, self.device), None, {"world": world}
         if self.world_cls is not None:
-            return load_data_of(self.world_cls, self.source), None, {"world": self.world}
+            return load_data_of(self.world_cls, self.source), None, {"world": self.world, **self.record}
         whole = self.source.load()
         split = split_held_out(whole, self.held_out_share)
-        about = {"data": self.source.path.name, "dataset_fingerprint": whole.fingerprint}
+        about = {"data": self.source.path.name, "dataset_fingerprint": whole.fingerprint, **self.record}
         return split.training, split.held_out, {**about, "held_out_share": self.held_out_share}
+
+    def _scaled_config(self) -> Any:
+        """Return the configuration of the encoder, with scaled numbers of updates."""
+        from ...representations.learning.config import scale_steps
+
+        config = self.hyperparameters or suggest_config(self.encoder_name, self.world_cls)
+        return config if self.steps_scale == 1 else scale_steps(config, self.steps_scale)
 
     def _collect_held_out(self, encoder: Any) -> Transitions:
         """Collect held-out transitions of the world, and check that the encoder can be measured on them."""
@@ -258,9 +260,9 @@ class Train(Command):
         """Return a visualisation decoder of an encoder of class and pose; None for other encoders."""
         if not self._trains_decoder():
             return None
-        checkpoint = self._checkpoint("-decoder")
+        checkpoint, steps = self._checkpoint("-decoder"), max(1, round(self.steps_scale * self.decoder_steps))
         return train_decoder_with_bar(
-            encoder, transitions, train_with_bar, steps=self.decoder_steps, seed=self.seed, checkpoint=checkpoint
+            encoder, transitions, train_with_bar, steps=steps, seed=self.seed, checkpoint=checkpoint
         )
 
     def _trains_decoder(self) -> bool:
@@ -275,19 +277,3 @@ class Train(Command):
     def _checkpoints(self) -> list[Path]:
         """Return the checkpoints that this run writes."""
         return [self._checkpoint(), *([self._checkpoint("-decoder")] if self._trains_decoder() else [])]
-
-
-def _world_class(world: Any, data: Any) -> type[World] | None:
-    """Return the class of a world; None for a data set without one."""
-    from ...envs.worlds.registry import world_class
-
-    if world is None and data is not None:
-        return None
-    return world_class(DEFAULT_WORLD if world is None else str(world))
-
-
-def _suggested(world_cls: type[World] | None, data: Any, group: Any) -> str:
-    """Return the name of the encoder that suits a world, or a data set."""
-    if world_cls is not None or data is None:
-        return suggest_encoder(world_cls)
-    return suggest_encoder_for_group(DataSource(Path(data).expanduser(), group=group).known_group)

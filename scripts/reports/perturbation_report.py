@@ -229,7 +229,10 @@ def _cells(summary: ConditionSummary, has_success: bool) -> list[str]:
         cells.append(
             "–" if is_clean else f"{summary.lost} / {summary.won}<br><small>p {_p_value(summary.p_value)}</small>"
         )
-    receipts = (f"{each.median:.3g}<br><small>{html.escape(each.unit)}</small>" for each in summary.receipts)
+    receipts = (
+        f"{each.median:.3g}<br><small>{html.escape(each.unit)}{'' if each.has_effect else ' (no effect)'}</small>"
+        for each in summary.receipts
+    )
     return [*cells, "<br>".join(receipts) or "–", "–" if is_clean else f"{summary.reached} of {summary.episodes}"]
 
 

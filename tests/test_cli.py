@@ -436,6 +436,20 @@ def test_tables_are_filled_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert page.read_text() == filled
 
 
+def test_columns_of_several_words_are_quoted(tmp_path: Path) -> None:
+    machine = {"cores": 2, "processor": "p"}
+    figures = {"C6: mean margin": 0.5, "C6: seconds": 2.0, "D3: mean margin": 1.0}
+    result = {"figures": figures, "command": "c", "commit": "abc", "seeds": [0], "machine": machine}
+    write_json(tmp_path / "groups.json", result)
+    page = tmp_path / "page.md"
+    page.write_text('<!-- table: groups "mean margin" seconds -->\n<!-- end -->\n')
+    arguments = ["tables", "--files", str(page), "--results-dir", str(tmp_path)]
+    assert main(arguments) == 0
+    assert page.read_text().startswith('<!-- table: groups "mean margin" seconds -->\n| | mean margin | seconds |\n')
+    assert "| C6 | 0.5 | 2 |\n| D3 | 1 |  |\n" in page.read_text()
+    assert main([*arguments, "--check"]) == 0
+
+
 def test_results_do_not_make_a_checkout_dirty_but_code_does(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
         subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ class Tables(Command):
     """Fill the tables of results in Markdown files from the result files.
 
     A table goes between the marks `<!-- table: NAME COLUMN... -->` and `<!-- end -->`. NAME is a file of the results
-    folder without its ending. Without columns, the table has a row for every figure.
+    folder without its ending. A column of several words is quoted. Without columns, the table has a row for every
+    figure.
     """
 
     seed: tyro.conf.Suppress[int] = 0
@@ -82,12 +84,11 @@ def fill(text: str, results: Path) -> str:
     from ...envs.storage.artifacts import read_json
 
     def table(match: re.Match[str]) -> str:
-        name, columns = match.group(1), match.group(2).split()
+        name, columns = match.group(1), shlex.split(match.group(2))
         result = read_json(results / f"{name}.json")
         figures = {_current_name(label): figure for label, figure in result["figures"].items()}
         lines = comparison_table(figures, columns) if columns else figure_table(figures)
-        mark = " ".join([name, *columns])
-        return "\n".join([f"<!-- table: {mark} -->", *lines, "", origin(result), "<!-- end -->"])
+        return "\n".join([f"<!-- table: {name}{match.group(2)} -->", *lines, "", origin(result), "<!-- end -->"])
 
     return MARK.sub(table, text)
 

@@ -1,0 +1,1 @@
+"""Lattices: orthogonality defect, LLL, Gauss moves, learned reduction, and periods of latents."""

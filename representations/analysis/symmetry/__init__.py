@@ -1,0 +1,1 @@
+"""Symmetry discovery: recover an unknown finite group from data, and name it."""

@@ -1,0 +1,127 @@
+"""Transitions with discrete actions of unknown effect: their checks, and their file format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ActionData:
+    """Images before and after discrete actions; each action always performs the same, unknown, group element.
+
+    Attributes:
+        frames: ``(N, H, W, C)`` uint8, images before the action.
+        actions: ``(N,)`` integers from 0 to ``k − 1``, each of which occurs at least twice.
+        next_frames: ``(N, H, W, C)`` uint8, images after the action.
+
+    Raises:
+        ValueError: other types or shapes.
+
+    Example:
+        >>> images = np.zeros((4, 16, 16, 1), np.uint8)
+        >>> ActionData(images, np.array([0, 1, 0, 1]), images).num_actions
+        2
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[np.int64]
+    next_frames: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        frames, following, actions = (np.asarray(each) for each in (self.frames, self.next_frames, self.actions))
+        if frames.ndim != 4 or frames.shape != following.shape or {frames.dtype, following.dtype} != {np.dtype("u1")}:
+            raise ValueError(
+                f"expected frames and next_frames (N, H, W, C) uint8 of one shape, got {frames.shape} {frames.dtype} "
+                f"and {following.shape} {following.dtype}"
+            )
+        if actions.shape != frames.shape[:1] or actions.dtype.kind not in "iu":
+            raise ValueError(f"expected actions ({len(frames)},) of integers, got {actions.shape} {actions.dtype}")
+        if len(actions) == 0 or actions.min() < 0 or actions.max() >= 1024:
+            raise ValueError("expected at least one action, and actions between 0 and 1023")
+        if (counts := np.bincount(actions)).min() < 2:
+            rare = int(counts.argmin())
+            raise ValueError(
+                f"expected each action 0, …, {len(counts) - 1} at least twice, got {rare} {counts[rare]} times"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of transitions."""
+        return len(self.actions)
+
+    @property
+    def num_actions(self) -> int:
+        """Number of actions, ``k``."""
+        return int(self.actions.max()) + 1
+
+
+def split_actions(data: ActionData, share: float, seed: int) -> tuple[ActionData, ActionData]:
+    """Split transitions at random into those for training and those that are held out, the same share of each action.
+
+    Args:
+        data: the transitions.
+        share: share to hold out, at least two transitions of each action.
+        seed: seed of the split.
+
+    Raises:
+        ValueError: an action occurs fewer than four times.
+
+    Example:
+        >>> images = np.zeros((8, 16, 16, 1), np.uint8)
+        >>> [len(part) for part in split_actions(ActionData(images, np.zeros(8, int), images), 0.25, 0)]
+        [6, 2]
+    """
+    order = np.random.default_rng(seed).permutation(len(data))
+    held_out = np.zeros(len(data), bool)
+    for action in range(data.num_actions):
+        rows = order[data.actions[order] == action]
+        if len(rows) < 4:
+            raise ValueError(
+                f"expected each action at least four times, got {len(rows)} times {action}; give more data"
+            )
+        held_out[rows[: min(len(rows) - 2, max(2, round(share * len(rows))))]] = True
+    parts = [(data.frames[rows], data.actions[rows], data.next_frames[rows]) for rows in (~held_out, held_out)]
+    return ActionData(*parts[0]), ActionData(*parts[1])
+
+
+def load_action_data(path: str | Path) -> ActionData:
+    """Read transitions from an NPZ file, or from a folder with a file ``transitions.npz``.
+
+    The file has the arrays ``frames`` and ``next_frames`` ``(N, H, W, C)`` uint8, and ``actions`` ``(N,)`` integers.
+
+    Args:
+        path: the file or the folder.
+
+    Raises:
+        ValueError: there is no such file, it lacks an array, or the arrays do not fit.
+    """
+    file = Path(path)
+    file = file / "transitions.npz" if file.is_dir() else file
+    if not file.is_file():
+        raise ValueError(f"expected an NPZ file with frames, actions and next_frames, got {file}, which does not exist")
+    names = ("frames", "actions", "next_frames")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            if missing := [name for name in names if name not in arrays]:
+                raise ValueError(f"expected the arrays {', '.join(names)} in {file}, got no {missing[0]}")
+            frames, actions, following = (arrays[name] for name in names)
+    except (OSError, AttributeError, TypeError) as error:  # no NPZ file, or a single array
+        raise ValueError(f"expected an NPZ file with {', '.join(names)}, got {file}: {error}") from error
+    return ActionData(frames, actions, following)
+
+
+def save_action_data(path: str | Path, data: ActionData) -> None:
+    """Write transitions as an NPZ file that `load_action_data` reads.
+
+    Example:
+        >>> import tempfile
+        >>> images = np.zeros((2, 16, 16, 1), np.uint8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_action_data(f"{folder}/transitions.npz", ActionData(images, np.array([0, 0]), images))
+        ...     len(load_action_data(folder))
+        2
+    """
+    np.savez_compressed(path, frames=data.frames, actions=data.actions, next_frames=data.next_frames)

@@ -1,0 +1,1 @@
+"""Effective dimension of networks: formulas for attention and polynomial convolutions, and the rank of the Jacobian."""

@@ -105,10 +105,13 @@ def name_options(message: str) -> str:
 
 
 def _answer(given: list[str]) -> int:
-    from .commands.registry import split_command
+    from .commands.registry import family_names, split_command
 
     if not given or given[0] in ("-h", "--help"):
         print_overview()
+        return 0
+    if given[0] in family_names() and (not given[1:] or given[1] in ("-h", "--help")):
+        print_overview(given[0])
         return 0
     if given[0] == "--version":
         print(f"equiact {__version__}")
@@ -123,8 +126,12 @@ def _answer(given: list[str]) -> int:
     return 1 if result.get("healthy") is False else 0
 
 
-def print_overview() -> None:
-    """Print the names of all commands, with the first sentence of their help."""
+def print_overview(family: str = "") -> None:
+    """Print the names of all commands, with the first sentence of their help.
+
+    Args:
+        family: first word of the commands to print, such as ``"analyze"``.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -132,6 +139,8 @@ def print_overview() -> None:
 
     table = Table(show_header=False, box=None, padding=(0, 2))
     for name, command_cls in COMMAND_REGISTRY.items():
+        if family and name.split()[0] != family:
+            continue
         table.add_row(f"[bold]{name}[/bold]", (inspect.getdoc(command_cls) or "").split("\n\n")[0].replace("\n", " "))
     output = Console()
     output.print("usage: equiact COMMAND [OPTIONS]\n", markup=False, highlight=False)

@@ -520,7 +520,9 @@ def test_paired_points_are_interleaved_and_sets_that_do_not_touch_have_separatio
     paired = alignment_test(points, mobius_add(np.array([1e-4, 0.0]), points))
     assert paired.verdict.startswith("interleaved") and paired.separation < -0.05 and paired.p_value > 0.99
     same = alignment_test(points[:50], points[50:])
-    assert same.verdict.startswith("no difference")
+    assert same.verdict == f"no difference found; a separation below {same.detectable:.2g} would not be noticed"
+    few = alignment_test(points[:40], points[40:43], geometry="euclidean")
+    assert 0 < same.detectable < few.detectable < 1
     again = alignment_test(points[:50], points[50:])
     assert (same.low, same.high, same.p_value) == (again.low, again.high, again.p_value)
     assert same.low < same.expected < same.high

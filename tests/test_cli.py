@@ -54,6 +54,13 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.startswith("equiact ")
 
 
+@pytest.mark.parametrize("arguments", [["analyze"], ["analyze", "--help"]])
+def test_the_first_word_alone_names_its_commands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "analyze dimension" in shown and "benchmark" not in shown
+
+
 def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
     assert "unknown command 'trian'; did you mean 'train'?" in error_of(capsys)

@@ -62,10 +62,14 @@ def split_command(given: list[str]) -> tuple[str, list[str]]:
         >>> split_command(["train", "--seed", "1"])
         ('train', ['--seed', '1'])
     """
-    families = {name.split()[0] for name in command_names() if " " in name}
-    if given[0] in families and given[1:] and not given[1].startswith("-"):
+    if given[0] in family_names() and given[1:] and not given[1].startswith("-"):
         return " ".join(given[:2]), given[2:]
     return given[0], given[1:]
+
+
+def family_names() -> set[str]:
+    """Return the first words of the commands of two words."""
+    return {name.split()[0] for name in command_names() if " " in name}
 
 
 def command_names() -> list[str]:

@@ -63,6 +63,11 @@ class AlignmentTest:
     separation: float
 
     @property
+    def detectable(self) -> float:
+        """The smallest separation that is above the scores of random labels; it is large if a set has few points."""
+        return (self.high - self.expected) / (1 - self.expected)
+
+    @property
     def verdict(self) -> str:
         """The result in words.
 
@@ -75,7 +80,7 @@ class AlignmentTest:
             return "apart: A and B differ more than two samples of one distribution do"
         if self.alignment.score < self.low:
             return "interleaved: A and B are nearer than two samples of one distribution are, as paired points are"
-        return "no difference: A and B are like two samples of one distribution"
+        return f"no difference found; a separation below {self.detectable:.2g} would not be noticed"
 
 
 def delaunay_alignment(a: ArrayLike, b: ArrayLike, geometry: Geometry = "poincare") -> DelaunayAlignment:

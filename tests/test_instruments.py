@@ -79,6 +79,6 @@ def test_a_result_file_of_others_stays(measured: list[InstrumentRun], tmp_path: 
     (tmp_path / "results").mkdir()
     file = tmp_path / "results" / "instrument_test_tool.json"
     file.write_text('{"of": "another program"}')
-    with pytest.raises(ArtifactError, match="instrument_test_tool.json"):
+    with pytest.raises(ArtifactError, match=r"instrument_test_tool\.json"):
         run(tmp_path, 3)
     assert file.read_text() == '{"of": "another program"}' and measured == []

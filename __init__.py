@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .agents.policies.policy_loading import resolve_policy as resolve_policy
     from .agents.policies.sb3_features import EncoderFeatures as EncoderFeatures
     from .agents.policies.sb3_features import VecEncodeObservation as VecEncodeObservation
+    from .agents.policies.stitched_encoder import RelativeEncoder as RelativeEncoder
+    from .agents.policies.stitched_encoder import StitchedEncoder as StitchedEncoder
     from .agents.recovery.action_maps import AbsoluteActionMap as AbsoluteActionMap
     from .agents.recovery.action_maps import FunctionActionMap as FunctionActionMap
     from .agents.recovery.action_maps import LinearActionMap as LinearActionMap
@@ -62,6 +64,15 @@ if TYPE_CHECKING:
     from .envs.worlds.registry import register_world as register_world
     from .envs.worlds.registry import world_class as world_class
     from .envs.wrappers.task_perturbation import TaskPerturbation as TaskPerturbation
+    from .representations.analysis.dimension.jacobian_rank import jacobian_rank as jacobian_rank
+    from .representations.analysis.hyperbolic.alignment import alignment_test as alignment_test
+    from .representations.analysis.hyperbolic.alignment import delaunay_alignment as delaunay_alignment
+    from .representations.analysis.lattices.latent_periods import estimate_periods as estimate_periods
+    from .representations.analysis.lattices.lll import lll_reduce as lll_reduce
+    from .representations.analysis.lattices.move_reduction import projection_reduce as projection_reduce
+    from .representations.analysis.stitching.alignments import isometric_alignment as isometric_alignment
+    from .representations.analysis.symmetry.action_encoder import discover_action_group as discover_action_group
+    from .representations.analysis.symmetry.group_recovery import discover_group as discover_group
     from .representations.densities.registry import register_density as register_density
     from .representations.encoders.agent_object import AgentObjectConfig as AgentObjectConfig
     from .representations.encoders.agent_object import AgentObjectEncoder as AgentObjectEncoder
@@ -117,7 +128,9 @@ _EXPORTS = {
     "Receipt": "envs.perturbations.receipt",
     "RecoveryConfig": "agents.recovery.config",
     "RecoveryPolicy": "agents.recovery.recovery_policy",
+    "RelativeEncoder": "agents.policies.stitched_encoder",
     "RestorableEnv": "envs.mujoco_envs.restorable_env",
+    "StitchedEncoder": "agents.policies.stitched_encoder",
     "TaskPerturbation": "envs.wrappers.task_perturbation",
     "Transitions": "envs.data.transitions",
     "TranslationConfig": "representations.encoders.translation_encoder",
@@ -127,14 +140,22 @@ _EXPORTS = {
     "VectorEncodeObservation": "agents.policies.encode_observation",
     "VectorRayTracedPixels": "envs.mujoco_envs.ray_traced_pixels",
     "Viewpoint": "envs.mujoco_envs.cameras",
+    "alignment_test": "representations.analysis.hyperbolic.alignment",
     "as_policy": "envs.data.policy",
     "calibrate_recovery": "agents.recovery.calibration",
     "calibrate_trigger": "agents.recovery.conformal",
     "collect": "envs.data.collect",
+    "delaunay_alignment": "representations.analysis.hyperbolic.alignment",
+    "discover_action_group": "representations.analysis.symmetry.action_encoder",
+    "discover_group": "representations.analysis.symmetry.group_recovery",
+    "estimate_periods": "representations.analysis.lattices.latent_periods",
     "evaluate_perturbations": "agents.evaluation.perturbed_evaluation",
     "evaluate_policy": "agents.evaluation.rollouts",
     "export_onnx": "representations.encoders.onnx_export",
     "group_from_name": "envs.lie_groups.registry",
+    "isometric_alignment": "representations.analysis.stitching.alignments",
+    "jacobian_rank": "representations.analysis.dimension.jacobian_rank",
+    "lll_reduce": "representations.analysis.lattices.lll",
     "load_config": "representations.encoders.registry",
     "load_dataset": "envs.data_formats.dataset_loading",
     "load_encoder": "representations.encoders.encoder",
@@ -142,6 +163,7 @@ _EXPORTS = {
     "make_env": "envs.env_factory",
     "parse_perturbation": "envs.perturbations.parsing",
     "plan_action": "agents.downstream.planning",
+    "projection_reduce": "representations.analysis.lattices.move_reduction",
     "register_density": "representations.densities.registry",
     "register_encoder": "representations.encoders.registry",
     "register_group": "envs.lie_groups.registry",

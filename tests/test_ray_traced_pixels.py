@@ -304,6 +304,12 @@ def test_unknown_cameras_and_bodies_are_refused():
         Viewpoint(track=7).camera_of(model)
 
 
+def test_a_model_without_cameras_asks_for_a_free_one():
+    model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><geom size="1"/></worldbody></mujoco>')
+    with pytest.raises(ValueError, match="the model has no camera, so not 'front'; give lookat, distance"):
+        Viewpoint("front").camera_of(model)
+
+
 def test_the_default_viewpoint_is_the_environments_own():
     expected = {
         gym.make("HalfCheetah-v5"): Viewpoint(camera=0),

@@ -100,5 +100,7 @@ def _number(model: mujoco.MjModel, kind: str, name: str | int) -> int:
         number = mujoco.mj_name2id(model, getattr(mujoco.mjtObj, f"mjOBJ_{kind.upper()}"), name)
     if not 0 <= int(number) < count:
         names = [getattr(model, kind)(index).name for index in range(count)]
+        if not names:
+            raise ValueError(f"the model has no {kind}, so not {name!r}; give lookat, distance, azimuth and elevation")
         raise ValueError(f"the model has no {kind} {name!r}; it has {names} (numbers 0 to {count - 1})")
     return int(number)

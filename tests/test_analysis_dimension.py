@@ -65,8 +65,10 @@ from equiact.representations.analysis.dimension.polynomial_networks import (
 )
 from equiact.representations.encoders.backbones import make_backbone
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
+from equiact.representations.encoders.translation_encoder import TranslationConfig, TranslationEncoder
 from equiact.representations.learning.config import ConfigError
-from equiact.scripts.analyses.analyze_dimension import AnalyzeDimension, load_module
+from equiact.scripts.analyses.analyze_dimension import AnalyzeDimension, describe_dimension
+from equiact.scripts.analyses.user_modules import load_module
 from equiact.scripts.benchmarks.instruments.dimension_benchmark import random_attention, random_convolution
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -662,6 +664,16 @@ class NeedsArguments(Small):
         super().__init__()
 
 
+class Fails(Small):
+    def __init__(self):
+        raise RuntimeError("boom")
+
+
+class FailsInside(Small):
+    def __init__(self):
+        raise TypeError("width")
+
+
 def no_module():
     return 3
 
@@ -674,19 +686,25 @@ def test_command_measures_a_module_of_the_user():
     rows = AnalyzeDimension(module=f"{__name__}:Small", input_shape=(3,)).run()
     assert rows == {f"{__name__}:Small": {"parameters": 26, "effective dimension": 22, "redundancy": 4}}
     narrow = AnalyzeDimension(module=f"{__name__}:Small", input_shape=(3,), max_parameters=20).run()
-    assert narrow[f"{__name__}:Small"]["narrow"] == 2
-    assert narrow[f"{__name__}:Small"]["parameters of the whole"] == 26
+    row = narrow[f"{__name__}:Small"]
+    assert (row["parameters"], row["widths divided by"]) == (26, 2)
+    assert row["parameters of the narrow copy"] == 4 * 2 + 3 * 1
+    assert row["effective dimension of the narrow copy"] + row["redundancy of the narrow copy"] == 11
+    assert len(row) == 5
 
 
-def test_command_measures_layers_where_no_copy_is_narrow():
+def test_command_measures_layers_where_no_copy_is_narrow(capsys):
     rows = AnalyzeDimension(module=f"{__name__}:wide_attention", input_shape=(4, 2), max_parameters=20).run()
-    assert "got ParameterList in layer weights" in rows[f"{__name__}:wide_attention"]["not measured as a whole"]
-    assert rows["layer weights"] == {"not measured": "more than 20 parameters"}
+    assert rows[f"{__name__}:wide_attention"] == {"parameters": 32, "whole": "not measured"}
+    assert rows["layer weights"] == {"not measured": "more than --max-parameters 20"}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "more than --max-parameters 20" in said and "got ParameterList in layer weights" in said
 
 
 def test_command_measures_backbones_and_pose_heads():
     rows = AnalyzeDimension(backbone="spatial_softmax", input_shape=(3, 16, 16), max_parameters=200).run()
-    assert rows["spatial_softmax"]["narrow"] == 8 and rows["spatial_softmax"]["redundancy"] > 0
+    assert rows["spatial_softmax"]["widths divided by"] == 8
+    assert rows["spatial_softmax"]["redundancy of the narrow copy"] > 0
     with pytest.raises(ValueError, match="--input-shape C H W"):
         AnalyzeDimension(backbone="strided", input_shape=(3, 16)).run()
 
@@ -694,8 +712,56 @@ def test_command_measures_backbones_and_pose_heads():
 def test_command_measures_backbone_and_pose_head_of_an_encoder(tmp_path):
     ClassPoseEncoder((16, 16, 3), "SO2", ClassPoseConfig(backbone="spatial_softmax")).save(tmp_path / "encoder")
     rows = AnalyzeDimension(encoder=tmp_path / "encoder", max_parameters=200, features=4).run()
-    assert rows["backbone trunk"]["narrow"] == 8 and rows["backbone trunk"]["redundancy"] > 0
-    assert rows["pose head for 4 features"] == {"parameters": 10, "effective dimension": 9, "redundancy": 1}
+    assert rows["backbone trunk"]["widths divided by"] == 8
+    head = {"parameters": 10, "effective dimension": 9, "redundancy": 1}
+    own = rows["pose head for 4 features"].pop("parameters of that of the encoder")
+    assert rows["pose head for 4 features"] == head
+    left_out = sum(row["parameters"] for row in rows.values() if row.get("dimension") == "not measured")
+    assert rows["backbone trunk"]["parameters"] + own + left_out == rows["encoder"]["parameters"] and own > 10
+
+
+def test_command_counts_the_parameters_of_all_parts_of_an_encoder(tmp_path):
+    encoder = TranslationEncoder((16, 16, 3), "R2", TranslationConfig(backbone="spatial_softmax"))
+    encoder.save(tmp_path / "encoder")
+    rows = AnalyzeDimension(encoder=tmp_path / "encoder", max_parameters=200).run()
+    assert rows["head (Linear)"] == {"parameters": parameter_count(encoder.head), "dimension": "not measured"}
+    counted = sum(row["parameters"] for name, row in rows.items() if name != "encoder")
+    assert counted == rows["encoder"]["parameters"] == parameter_count(encoder)
+
+
+def test_command_refuses_options_without_effect(tmp_path):
+    for options, option in [
+        ({"backbone": "strided", "group": "NOPE"}, "--group with --backbone"),
+        ({"backbone": "strided", "features": 3}, "--features with --backbone"),
+        ({"module": "a:B", "group": "SO2"}, "--group with --module"),
+        ({"encoder": tmp_path, "group": "SO2"}, "--group with --encoder"),
+        ({"encoder": tmp_path, "input_shape": (3, 8, 8)}, "--input-shape with --encoder"),
+    ]:
+        with pytest.raises(ValueError, match=f"expected no {option}"):
+            AnalyzeDimension(**options).run()
+
+
+def test_a_rank_that_is_not_certain_is_marked_with_the_reason():
+    found = EffectiveDimension(parameters=10, rank=7, inactive=0, inputs=4, gap=12.0, stable=False, clear=False)
+    assert describe_dimension(found) == {
+        "parameters": 10,
+        "effective dimension": "~7",
+        "redundancy": "~3",
+        "stable": "no: more inputs may raise the rank",
+        "clear": "no: gap 12",
+    }
+
+
+def test_command_says_which_shape_the_module_does_not_take():
+    for shape, message in [((5,), "got 5: mat1 and mat2"), ((0,), "positive whole numbers"), (None, "got 3 32 32")]:
+        with pytest.raises(ValueError, match=f"--input-shape .*{message}"):
+            AnalyzeDimension(module=f"{__name__}:Small", input_shape=shape).run()
+
+
+def test_command_names_its_option_where_a_copy_is_too_large(monkeypatch):
+    monkeypatch.setattr("equiact.scripts.analyses.analyze_dimension._MOST_OF_BACKBONES", 10)
+    with pytest.raises(ValueError, match="divided by 16; raise --max-parameters"):
+        AnalyzeDimension(backbone="strided", max_parameters=20).run()
 
 
 def test_command_refuses_what_is_no_module():
@@ -706,6 +772,10 @@ def test_command_refuses_what_is_no_module():
         (f"{__name__}:Missing", "Missing"),
         (f"{__name__}:NeedsArguments", "take no arguments"),
         (f"{__name__}:no_module", "torch.nn.Module, got int"),
+        (f"{__name__}:Fails", "but it raised RuntimeError: boom"),
+        (f"{__name__}:FailsInside", "but it raised TypeError: width"),
+        ("my_networks.py:Net", "leave out .py: --module my_networks:Net"),
+        ("my_missing_networks:Net", "my_missing_networks.py must lie in the current folder"),
     ]:
         with pytest.raises(ValueError, match=message):
             load_module(path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from equiact import TranslationEncoder
+from equiact.envs.data.transitions import Transitions
 from equiact.representations.analysis.hyperbolic import dual_faces, triangulations
 from equiact.representations.analysis.hyperbolic.alignment import alignment_test, delaunay_alignment
 from equiact.representations.analysis.hyperbolic.delaunay_graph import (
@@ -42,6 +43,7 @@ from equiact.representations.analysis.hyperbolic.wrapped_normal import (
     transport_to_origin,
 )
 from equiact.representations.learning.config import ConfigError, OptimConfig
+from equiact.scripts.analyses.analyze_alignment import frame_episodes
 from equiact.scripts.benchmarks.instruments import hyperdga_benchmark as benchmark
 from equiact.scripts.benchmarks.instruments.hyperdga_reference import reference_edges, reference_score
 from equiact.scripts.benchmarks.instruments.instrument import InstrumentRun
@@ -534,6 +536,51 @@ def test_paired_points_are_interleaved_and_sets_that_do_not_touch_have_separatio
         alignment_test(points[:50], points[50:], permutations=99)
 
 
+def test_repeated_points_are_named_by_set_and_row():
+    points = points_of(10, 2, 0)
+    with pytest.raises(HyperbolicPointsError, match="point 3 of A and point 1 of B"):
+        delaunay_alignment(points[:6], np.concatenate([points[7:8], points[3:4]]))
+    with pytest.raises(HyperbolicPointsError, match="point 0 of B and point 2 of B"):
+        delaunay_alignment(points[:6], points[[7, 8, 7]], "euclidean")
+    for sizes in ((2, 8), (7, 1)):
+        with pytest.raises(HyperbolicPointsError, match=f"got {sizes[0]} of A and {sizes[1]} of B"):
+            alignment_test(points[: sizes[0]], points[10 - sizes[1] :])
+
+
+def clustered(episodes, random, frames=10):
+    """Frames of an episode are near to each other; all episodes are of one distribution."""
+    centres = random.normal(size=(episodes, 1, 2))
+    points = (centres + 0.1 * random.normal(size=(episodes, frames, 2))).reshape(-1, 2)
+    return points, np.repeat(np.arange(episodes), frames)
+
+
+def test_whole_episodes_are_assigned_so_that_frames_need_not_be_independent():
+    random = np.random.default_rng(0)
+    by_frame, by_episode = [], []
+    for seed in range(40):
+        (a, of_a), (b, of_b) = clustered(8, random), clustered(6, random)
+        given = {"geometry": "euclidean", "permutations": 200, "seed": seed}
+        by_frame.append(alignment_test(a, b, **given).p_value)
+        by_episode.append(alignment_test(a, b, episodes=(of_a, of_b), **given).p_value)
+    assert np.mean(np.array(by_frame) < 0.05) > 0.9  # wrong: all are of one distribution
+    assert np.mean(np.array(by_episode) < 0.05) < 0.2 and 0.35 < np.mean(by_episode) < 0.65
+    far = alignment_test(a, b + 4, episodes=(of_a, of_b), **given)
+    assert far.verdict.startswith("apart") and far.p_value < 0.02
+
+
+def test_episodes_of_one_point_are_independent_points_and_few_episodes_are_refused():
+    points = points_of(60, 2, 3)
+    alone = alignment_test(points[:30], points[30:], seed=4)
+    named = alignment_test(points[:30], points[30:], episodes=(np.arange(30), np.arange(30)), seed=4)
+    assert (named.low, named.high, named.p_value) == (alone.low, alone.high, alone.p_value)
+    assert named.expected == pytest.approx(alone.expected, abs=0.01)
+    few = np.arange(30) % 4
+    with pytest.raises(HyperbolicPointsError, match=r"at least 5 episodes in each set.* got 30 in A and 4 in B"):
+        alignment_test(points[:30], points[30:], episodes=(np.arange(30), few))
+    with pytest.raises(HyperbolicPointsError, match="an episode for each point"):
+        alignment_test(points[:30], points[30:], episodes=(np.arange(30), np.arange(29)))
+
+
 def test_the_score_grows_with_corruption():
     random, clean = np.random.default_rng(0), points_of(300, 2, 1, 1.0)
     other = benchmark.random_points(300, 2, 1.0, random)
@@ -678,11 +725,26 @@ def test_the_command_says_what_is_missing(files, capsys):
     assert "expected two files of points, got 1" in printed(capsys, a)
     assert "got files and --encoder" in printed(capsys, a, a, "--encoder", folder)
     assert "expected two files of points, or --encoder" in printed(capsys)
-    assert "ends in .npy or .npz" in printed(capsys, a, folder / "c.csv")
+    assert "the second file to hold points and to end in .npy or .npz" in printed(capsys, a, folder / "c.csv")
     for damaged in ("damaged.npy", "objects.npy"):
-        assert "got a damaged one" in printed(capsys, a, folder / damaged)
-    assert "same coordinates" in printed(capsys, a, a)
-    assert "max-points" in printed(capsys, a, a, "--max-points", "1")
+        message = printed(capsys, a, folder / damaged)
+        assert "expected the second file to be an NPY file" in message and "unsafe" not in message
+    assert "expected the first file to be a file" in printed(capsys, folder / "missing.npy", a)
+    assert "--max-points of at least 3" in printed(capsys, a, a, "--max-points", "2")
+
+
+def test_the_command_names_rows_of_points_in_both_sets_and_refuses_too_few(files, capsys):
+    folder, a, _ = files
+    np.save(folder / "shared.npy", np.concatenate([points_of(7, 2, 9), a[4:5]]))
+    assert "row 4 of the first file and row 7 of the second file" in printed(
+        capsys, folder / "a.npy", folder / "shared.npy"
+    )
+    np.save(folder / "one.npy", np.tile(points_of(2, 2, 9), (4, 1)))
+    message = printed(capsys, folder / "a.npy", folder / "one.npy")
+    assert "at least 3 different points of the second file, got 2 among 8" in message
+    np.save(folder / "zero.npy", np.array([[0.0, 0.1], [0.2, 0.3], [0.1, 0.4]]))
+    np.save(folder / "minus.npy", np.array([[-0.0, 0.1], [0.4, 0.3], [0.5, 0.4]]))
+    assert "row 0 of the first file and row 0" in printed(capsys, folder / "zero.npy", folder / "minus.npy")
 
 
 def saved_data(folder, seed, shift=0):
@@ -711,11 +773,39 @@ def test_the_command_compares_encoders_and_data(tmp_path, capsys):
     assert both["encoder"] == camera
     best = min(("encoder", "other_encoder"), key=lambda name: both[name]["separation"])
     assert both["better_aligned"] == "--" + best.replace("_", "-")
+    assert camera["episodes"] == "150 and 150"
     halves = printed(capsys, *given, "--other-encoder", tmp_path / "two")
     first, second = map(int, halves["points"].split(" and "))
     assert abs(first - second) <= 5 and halves["score"] > 0.9  # untrained encoders have unrelated latents
+    assert halves["episodes"] == "75 and 75"
+    assert halves["verdict"].startswith("apart: the encoders have different coordinates")
     assert "euclidean for latents" in printed(capsys, *given, "--other-data", shifted, "--geometry", "poincare")
     assert "among agent" in printed(capsys, *given, "--other-data", shifted, "--latent", "pose")
+
+
+def test_the_command_knows_episodes_and_says_which_encoder_is_not_usable(tmp_path, capsys):
+    frames, moves = np.zeros((7, 8, 8, 3), np.uint8), np.zeros((4, 2), np.float32)
+    data = Transitions(frames, np.array([0, 3, 1, 4]), np.array([1, 4, 2, 5]), moves, "R2")
+    of_frames = frame_episodes(data)
+    assert len(set(of_frames[:3])) == len(set(of_frames[3:6])) == 1 and len(set(of_frames)) == 3
+    torch.manual_seed(0)
+    for name, ratio in (("bad", 1.2), ("good", 0.2)):
+        encoder = TranslationEncoder((32, 32, 3), "R2")
+        encoder.metrics = {"equivariance_ratio_1": ratio}
+        encoder.save(tmp_path / name)
+    one, two = saved_data(tmp_path, 0), saved_data(tmp_path, 2)
+    for name in ("bad", "good"):
+        data = ("--data", one, "--other-data", two)
+        assert main(["analyze", "alignment", *map(str, ("--encoder", tmp_path / name, *data)), "--json"]) == 0
+        output = capsys.readouterr()
+        assert ("The encoder of --encoder is not usable" in " ".join(output.err.split())) == (name == "bad")
+        assert json.loads(output.out)["verdict"].startswith("no difference")
+    both = printed(capsys, "--encoder", tmp_path / "good", "--other-encoder", tmp_path / "bad", *data)
+    assert both["better_aligned"].startswith("no difference")
+    few = tmp_path / "few.npz"
+    np.savez(few, **{name: array[:8] for name, array in np.load(one).items()})  # 4 episodes
+    message = printed(capsys, "--encoder", tmp_path / "good", "--data", few, "--other-data", two)
+    assert "got 4 in A and 150 in B" in message and "A: the random latents of --data, B:" in message
 
 
 # The benchmark

@@ -137,7 +137,7 @@ def test_determinants_of_large_integers_are_exact():
     [
         (normal(3, 2), "square"),
         (normal(3), "square"),
-        (np.zeros((0, 2, 2)), "1 to"),
+        (np.zeros((0, 2, 2)), "at least one basis"),
         ([[1.0, np.nan], [0, 1]], "finite"),
         ([[1, 0], [0, 0]], "zero vector"),
         ([[1, 2], [2, 4]], "independent"),
@@ -667,8 +667,18 @@ def test_the_tolerance_is_that_of_loops_that_do_not_wind():
     assert same_lattice(periods, estimate_periods(loops).basis, 0.01)
     with pytest.raises(LatticeError, match="gap"):
         loop_tolerance(np.random.default_rng(0).uniform(-1, 1, (500, 2)))
-    with pytest.raises(LatticeError, match="gap"):
-        loop_tolerance(loops[:15])
+    for few, message in (
+        (loops[:15], "at least 20 loops that are not 0.*got 15.*give --tolerance"),
+        (np.zeros((30, 2)), "not all 0, got 30 loops of length 0"),
+        (windings[:500] @ periods.T, "and [1-9][0-9]* of length 0: .* give --tolerance"),
+        (loops[(windings != 0).any(1)], "got no gap in .* of length 0.*, and 0 of .* give --tolerance"),
+    ):
+        with pytest.raises(LatticeError, match=message):
+            loop_tolerance(few)
+    twenty = np.concatenate([np.full(10, 0.1), np.ones(10)])[:, None]
+    assert loop_tolerance(twenty) == 0.1
+    with pytest.raises(LatticeError, match="got 19"):
+        loop_tolerance(twenty[1:])
 
 
 def torus_trajectory(units, steps=1500, seed=0):
@@ -791,9 +801,26 @@ def test_the_command_refuses_bad_files(tmp_path):
     (tmp_path / "text.npy").write_text("text")
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     np.save(tmp_path / "complex.npy", np.eye(2) * 1j)
-    for name, message in (("text", "NPY"), ("objects", "NPY"), ("complex", "real numbers"), ("missing", "NPY")):
+    for name, message in (("text", "NPY"), ("objects", "NPY"), ("complex", "real numbers"), ("missing", "not exist")):
         with pytest.raises(ValueError, match=message):
             analyze(bases=tmp_path / f"{name}.npy").run()
+    for shape, message in (
+        ((0, 3, 3), "at least one basis"),
+        ((65, 65), "from 1 to 64, got n = 65"),
+        ((2, 3), "square basis .*--loops"),
+    ):
+        np.save(tmp_path / "bases.npy", np.ones(shape))
+        with pytest.raises(ValueError, match=message):
+            analyze(bases=tmp_path / "bases.npy").run()
+    np.save(tmp_path / "loops.npy", np.zeros((0, 2)))
+    with pytest.raises(ValueError, match="--loops, got zero loops"):
+        analyze(loops=tmp_path / "loops.npy").run()
+    np.save(tmp_path / "loops.npy", np.eye(2))
+    with pytest.raises(ValueError, match="positive --tolerance, got -1"):
+        analyze(loops=tmp_path / "loops.npy", tolerance=-1.0).run()
+    np.savez(tmp_path / "loops.npz", loops=np.eye(2))
+    with pytest.raises(ValueError, match="--loops to be an NPY file with one array, got the NPZ archive"):
+        analyze(loops=tmp_path / "loops.npz").run()
     with pytest.raises(ValueError, match="both or none"):
         analyze().run()
     with pytest.raises(ValueError, match="both or none"):

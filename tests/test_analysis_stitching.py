@@ -15,6 +15,7 @@ from equiact.agents.policies.sb3_features import EncoderFeatures
 from equiact.agents.policies.sb3_vec_env import observe_state
 from equiact.agents.policies.stitched_encoder import RelativeEncoder, StitchedEncoder
 from equiact.envs.data.minari_dataset import save_transitions
+from equiact.envs.data.trajectories import episode_ids
 from equiact.envs.data.transitions import Transitions
 from equiact.envs.lie_groups.registry import group_from_name
 from equiact.envs.worlds.soccer import Soccer
@@ -51,6 +52,7 @@ from equiact.representations.analysis.stitching.relative_maps import (
 )
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
+from equiact.representations.encoders.encoder import load_encoder
 from equiact.representations.encoders.translation_encoder import TranslationEncoder
 from equiact.representations.learning.config import ConfigError
 from equiact.representations.metrics.rigid_alignment import align_rigidly
@@ -200,7 +202,8 @@ def test_gradients_are_finite_with_zeros_and_constants():
         (lambda: class_pose_alignment(normal(9, 2), normal(9, 2), "SO2"), "before the 2 coordinates of the pose"),
         (lambda: draw_anchors(5, 6, 0), "1 to 5 anchors, as there are frames, got 6"),
         (lambda: draw_anchors(5, 0, 0), "1 to 5 anchors"),
-        (lambda: agreement(np.ones((4, 2)), np.ones((4, 2))), "two states with different latents"),
+        (lambda: agreement(np.ones((4, 2)), np.ones((4, 2))), "one latent for all 4 states"),
+        (lambda: agreement(np.ones((1, 2)), np.ones((1, 2))), "two states that are no anchors, got 1"),
         (lambda: suggest_alignment({}), "scores of alignments, got none"),
     ],
 )
@@ -630,8 +633,27 @@ def test_the_command_compares_two_data_sets_of_the_same_states(saved):
     assert replace(command, other_data=saved / "turned").run()["isometric"]["r2"] < 0.99
     other_moves = replace(data, displacement=data.displacement + 1)
     save_transitions(other_moves, saved / "moves")
-    with pytest.raises(AnchorError, match="same displacements in both data sets"):
+    with pytest.raises(
+        AnchorError, match=r"same displacements in both data sets.*--data .* and --other-data .* --seed"
+    ):
         replace(command, other_data=saved / "moves").run()
+    some = data.displacement.copy()
+    begins = episode_ids(data) >= 2
+    some[begins] += 1
+    save_transitions(replace(data, displacement=some), saved / "some")
+    with pytest.raises(AnchorError, match=r"show the same states, got .* of 400 frames: --data .* --other-data"):
+        replace(command, other_data=saved / "some").run()
+
+
+def test_the_command_says_which_encoder_is_not_usable(saved, capsys):
+    for name, ratio in (("one", 0.3), ("other", 1.5)):
+        encoder = load_encoder(saved / name)
+        encoder.metrics = {"equivariance_ratio_1": ratio}
+        encoder.save(saved / name)
+    assert main(["analyze", "stitching", *analyze(saved, "--json", "--device", "cpu")]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The encoder of --other-encoder is not usable" in said and "1.5 times as wrong" in said
+    assert "encoder of --encoder" not in said
 
 
 def test_the_command_explains_what_is_not_possible(saved):

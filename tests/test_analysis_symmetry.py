@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,9 @@ from equiact.representations.analysis.symmetry.spectral_network import (
 )
 from equiact.representations.analysis.symmetry.state_matching import group_of_matched_states, match_states
 from equiact.representations.learning.config import ConfigError, OptimConfig
+from equiact.scripts.analyses import array_files
 from equiact.scripts.analyses.analyze_symmetry import AnalyzeSymmetry
+from equiact.scripts.analyses.array_files import read_arrays, read_npy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -529,7 +532,7 @@ def test_directions_that_no_action_predicts_are_dropped() -> None:
         (np.zeros((4, 2)), np.zeros(4), np.zeros((4, 2)), "whole numbers"),
         (np.zeros((4, 2)), np.full(4, -1), np.zeros((4, 2)), "whole numbers"),
         (np.full((4, 2), np.inf), np.zeros(4, int), np.zeros((4, 2)), "finite"),
-        (np.zeros((4, 2)), np.array([0, 0, 2, 2]), np.zeros((4, 2)), "at least twice, got 0 of 1"),
+        (np.zeros((4, 2)), np.array([0, 0, 2, 2]), np.zeros((4, 2)), "at least 4 times, got action 1 0 times"),
     ],
 )
 def test_latents_that_do_not_fit_are_refused(
@@ -613,8 +616,9 @@ def test_data_are_saved_loaded_and_checked(tmp_path: Path) -> None:
         ({"frames": data.frames.astype(float)}, "uint8"),
         ({"frames": data.frames[..., 0]}, "of one shape"),
         ({"actions": data.actions[:-1]}, "of integers"),
-        ({"actions": data.actions - 1}, "between 0 and 1023"),
-        ({"actions": 2 * data.actions}, "at least twice"),
+        ({"actions": data.actions - 1}, "got numbers from -1 to 0"),
+        ({"actions": data.actions + 1023}, "got numbers from 1023 to 1024"),
+        ({"actions": 2 * data.actions}, "got no action 1; number the actions without gaps"),
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(data, **change)
@@ -629,8 +633,39 @@ def test_a_split_keeps_transitions_together_and_holds_out_each_action() -> None:
         assert {
             (a, f.tobytes(), g.tobytes()) for a, f, g in zip(part.actions, part.frames, part.next_frames, strict=True)
         } <= rows
-    with pytest.raises(ValueError, match="at least four times"):
-        split_actions(ActionData(data.frames[:6], data.actions[:6], data.next_frames[:6]), 0.25, 0)
+    few = ActionData(data.frames[:6], data.actions[:6], data.next_frames[:6])
+    with pytest.raises(ValueError, match="at least 4 times, so that 1 of its transitions are held out, got action 0 3"):
+        split_actions(few, 0.25, 0)
+    assert [len(part) for part in split_actions(few, 0.4, 0)] == [4, 2]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.3, 0.7])
+def test_as_many_transitions_are_held_out_as_asked_for_or_refused(share: float) -> None:
+    images = np.zeros((100, 1, 1, 1), np.uint8)
+    for count in range(1, 100):
+        data = ActionData(images[:count], np.zeros(count, int), images[:count])
+        if count * share >= 6 - 1e-9:
+            training, held_out = split_actions(data, share, 0, least=6)
+            assert len(held_out) == int(share * count + 1e-9) and len(training) > 0
+        else:
+            with pytest.raises(ValueError, match="so that 6 of its transitions are held out"):
+                split_actions(data, share, 0, least=6)
+
+
+def test_an_encoder_needs_as_many_held_out_transitions_as_the_latent_has_coordinates() -> None:
+    config = ActionEncoderConfig(optim=OptimConfig(steps=1, batch_size=8))
+    with pytest.raises(ValueError, match=r"each action at least 64 times, so that 16 .* got action 1 63 times"):
+        discover_action_group(lamp_data(127), config)
+    with pytest.raises(NoGroupFoundError):  # enough of them, for an encoder that is not trained
+        discover_action_group(lamp_data(128), config)
+
+
+def test_on_four_transitions_a_quarter_turn_is_no_half_turn() -> None:
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]])
+    points = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    assert group_of_actions(points, np.zeros(4, int), points @ turn.T).found.name == "C4"
+    with pytest.raises(ValueError, match="at least 4 times, got action 0 3 times"):
+        group_of_actions(points[:3], np.zeros(3, int), points[:3] @ turn.T)
 
 
 def test_an_encoder_learns_the_group_of_actions_from_images() -> None:
@@ -735,8 +770,12 @@ def test_the_command_discovers_the_group_of_actions(tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_files_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="either a file"):
+    with pytest.raises(ValueError, match=r"got neither; give a file TABLE.npy, or --data"):
         AnalyzeSymmetry().run()
+    with pytest.raises(ValueError, match="got both"):
+        AnalyzeSymmetry(table=tmp_path, data=tmp_path).run()
+    with pytest.raises(ValueError, match="folder of transitions with --data"):
+        AnalyzeSymmetry(table=tmp_path).run()
     with pytest.raises(ValueError, match="max-order of at least 1"):
         AnalyzeSymmetry(table=tmp_path, max_order=0).run()
     (tmp_path / "text.npy").write_text("no array")
@@ -745,6 +784,90 @@ def test_the_command_refuses_files_that_do_not_fit(tmp_path: Path) -> None:
     np.savez(tmp_path / "table.npz", table=np.eye(2))
     with pytest.raises(ValueError, match="one array"):
         AnalyzeSymmetry(table=tmp_path / "table.npz").run()
+    with pytest.raises(ValueError, match="got no frames"):
+        AnalyzeSymmetry(data=tmp_path / "table.npz").run()
     np.save(tmp_path / "sum.npy", np.add.outer(np.arange(3), np.arange(3)))
     with pytest.raises(GroupTableError, match="not closed"):
         AnalyzeSymmetry(table=tmp_path / "sum.npy").run()
+
+
+def test_the_command_refuses_too_few_transitions_and_reports_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from equiact.representations.analysis.symmetry import action_encoder
+
+    save_action_data(tmp_path / "few.npz", lamp_data(9))
+    with pytest.raises(ValueError, match="each action at least 64 times"):
+        AnalyzeSymmetry(data=tmp_path / "few.npz", device="cpu").run()
+    save_action_data(tmp_path / "data.npz", lamp_data(64))
+    elements = np.array([1, 2])
+
+    def found(data: ActionData, config: ActionEncoderConfig, seed: int, device: str) -> ActionGroup:
+        assert config.optim.steps == 600 and device == "cpu" and len(data) == 64
+        if seed == 7:
+            raise NoGroupFoundError("none")
+        group = dihedral_group(4) if seed <= 5 else cyclic_group(4)
+        return ActionGroup(DiscoveredGroup(group, identify(group), 0.9), elements)
+
+    monkeypatch.setattr(action_encoder, "discover_action_group", found)
+    for seed, names, doubtful in ((4, "D4 D4", False), (5, "D4 C4", True), (6, "C4 no group", True)):
+        result = AnalyzeSymmetry(data=tmp_path / "data.npz", seed=seed, device="cpu").run()
+        assert f"{result['group']} {result['by another seed']}" == names and result["by counting states"] == "D4"
+        assert ("not certain" in capsys.readouterr().err) == doubtful
+    monkeypatch.setattr(action_encoder, "discover_action_group", lambda data, config, seed, device: found_c4(elements))
+    AnalyzeSymmetry(data=tmp_path / "data.npz", device="cpu").run()  # two seeds agree, and counting does not
+    assert "counting states D4" in " ".join(capsys.readouterr().err.split())
+
+
+def found_c4(elements: np.ndarray) -> ActionGroup:
+    """Return a group of four elements."""
+    return ActionGroup(DiscoveredGroup(cyclic_group(4), "C4", 0.9), elements)
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("read", [read_npy, read_arrays])
+def test_files_that_are_no_arrays_are_refused_by_the_name_of_the_argument(
+    tmp_path: Path, read: Callable[[Path, str], object]
+) -> None:
+    np.save(tmp_path / "good.npy", np.eye(2))
+    np.savez(tmp_path / "good.npz", a=np.eye(2))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    np.savez(tmp_path / "objects.npz", a=np.array([{}]))
+    good = tmp_path / ("good.npy" if read is read_npy else "good.npz")
+    other = tmp_path / ("good.npz" if read is read_npy else "good.npy")
+    objects = tmp_path / ("objects.npy" if read is read_npy else "objects.npz")
+    cut = tmp_path / "cut"
+    cut.write_bytes(good.read_bytes()[:-3])
+    empty, text = tmp_path / "empty", tmp_path / "text"
+    empty.write_bytes(b"")
+    text.write_text("no array")
+    for path, message in (
+        (empty, "the empty file .*0 bytes"),
+        (text, "--this to be an NP. file of numbers"),
+        (cut, "--this to be an NP. file of numbers"),
+        (objects, "Python objects, which are never loaded"),
+        (other, "got the NP. (archive|file)"),
+        (tmp_path, "got the folder"),
+        (tmp_path / "none", "--this to be a file, got .* does not exist"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            read(path, "--this")
+        assert "--this" in str(caught.value) and "pickle" not in str(caught.value) and "unsafe" not in str(caught.value)
+
+
+def test_sizes_are_checked_before_memory_is_allocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "loops.npy", np.eye(2))
+    stated = (tmp_path / "loops.npy").read_bytes().replace(b"(2, 2), ", b"(9999999999,),")
+    (tmp_path / "large.npy").write_bytes(stated)
+    with pytest.raises(ValueError, match=r"states 79999999992 bytes of numbers, and has"):
+        read_npy(tmp_path / "large.npy", "--loops")
+    np.savez_compressed(tmp_path / "data.npz", a=np.zeros(10_000))
+    assert read_arrays(tmp_path / "data.npz", "--data")["a"].shape == (10_000,)
+    monkeypatch.setattr(array_files, "MAX_BYTES", 5000)
+    with pytest.raises(ValueError, match="more than 5000"):
+        read_arrays(tmp_path / "data.npz", "--data")
+    np.save(tmp_path / "loops.npy", np.zeros(1000))
+    with pytest.raises(ValueError, match=r"at most 5000 bytes, got .*; split it"):
+        read_npy(tmp_path / "loops.npy", "--loops")

@@ -12,12 +12,44 @@ import tyro
 from ..commands.command import Command
 from ..commands.data_options import DataOptions
 from ..commands.registry import register_command
+from ..training_data import require_encoder_fits
+from .array_files import read_arrays, read_npy
+from .encoder_quality import report_useless_encoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...envs.data.transitions import Transitions
     from ...representations.encoders.encoder import Encoder
+
+_BOTH_ALIGNED = "no difference: neither encoder has the two data sets apart"
+_OTHER_COORDINATES = (
+    "apart: the encoders have different coordinates, as two encoders that are trained alike usually have. That does "
+    "not say that one is worse; equiact analyze stitching finds the map between them"
+)
+
+
+@dataclass(frozen=True)
+class LatentSet:
+    """A set of points to compare.
+
+    Attributes:
+        points: ``(n, d)``.
+        episodes: number of the episode of each point, ``(n,)``; None for points of a file.
+        source: where they are from, for messages.
+    """
+
+    points: NDArray[np.float64]
+    episodes: NDArray[np.int64] | None
+    source: str
+
+    def select(self, rows: NDArray[np.int64]) -> LatentSet:
+        """Return some of the points.
+
+        Args:
+            rows: their indices.
+        """
+        return LatentSet(self.points[rows], None if self.episodes is None else self.episodes[rows], self.source)
 
 
 @register_command("analyze alignment")
@@ -27,9 +59,12 @@ class AnalyzeAlignment(DataOptions, Command):
 
     The sets are two files of points (NPY or NPZ), or the latents that an encoder has of two data sets: does the encoder
     still fit a changed camera? With --other-encoder and --other-data, each of two encoders is measured on both data
-    sets: which one fits both? With --other-encoder alone, the latents of two encoders are compared on halves of one
-    data set. The score is the share of Delaunay edges inside one set; 0.5 is expected for two large samples of one size
-    and one distribution. Writes nothing.
+    sets: for which one are the two data sets less separated? With --other-encoder alone, the latents of two encoders
+    are compared on different episodes of one data set, in the coordinates that they have. Two encoders of one kind
+    usually have other coordinates and are apart, however good they are: equiact analyze stitching finds the map between
+    them. The score is the share of Delaunay edges inside one set; 0.5 is expected for two large samples of one size and
+    one distribution. Frames of one episode are not independent: p-value and interval are from random assignments of
+    whole episodes. Writes nothing.
     """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
@@ -52,7 +87,7 @@ class AnalyzeAlignment(DataOptions, Command):
     """Number of random labels for the expected score and the p-value."""
 
     def run(self) -> dict[str, Any]:
-        self.require_at_least(max_points=2, permutations=100)
+        self.require_at_least(max_points=3, permutations=100)
         if self.files:
             return self._compare(*self._points_of_files())
         if self.encoder is None or self.data is None or not (self.other_encoder or self.other_data):
@@ -61,14 +96,17 @@ class AnalyzeAlignment(DataOptions, Command):
             )
         return self._on_encoders(self.encoder, self.data)
 
-    def _points_of_files(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _points_of_files(self) -> tuple[LatentSet, LatentSet]:
         named = {"encoder": self.encoder, "other-encoder": self.other_encoder, "data": self.data}
         named["other-data"] = self.other_data
         if given := [name for name, value in named.items() if value is not None]:
             raise ValueError(f"expected two files or encoders and data sets, got files and --{given[0]}")
         if len(self.files) != 2:
             raise ValueError(f"expected two files of points, got {len(self.files)}")
-        first, second = (read_points(path.expanduser(), self.latent) for path in self.files)
+        first, second = (
+            LatentSet(read_points(path, self.latent, f"the {which} file"), None, f"the {which} file")
+            for path, which in zip(self.files, ("first", "second"), strict=True)
+        )
         return first, second
 
     def _on_encoders(self, encoder: Path, data: Path) -> dict[str, Any]:
@@ -79,48 +117,68 @@ class AnalyzeAlignment(DataOptions, Command):
             raise ValueError(f"expected --geometry euclidean for latents of encoders, got {self.geometry}")
         device = resolve_device(self.device)
         one = load_encoder(encoder).to(device)
+        report_useless_encoder(one, "--encoder")
         if self.other_encoder is None:
             return self._on_data(one, data, self.other_data or data)
         other = load_encoder(self.other_encoder).to(device)
+        report_useless_encoder(other, "--other-encoder")
         if self.other_data is None:
-            return self._compare(*self._halves(one, other, self.load_for(one, data)))
+            return self._on_halves(one, other, self.load_for(one, data))
         results = {
             "encoder": self._on_data(one, data, self.other_data),
             "other_encoder": self._on_data(other, data, self.other_data),
         }
         better = min(results, key=lambda name: float(results[name]["separation"]))
-        return {**results, "better_aligned": f"--{better.replace('_', '-')}"}
+        apart = any(result["verdict"].startswith("apart") for result in results.values())
+        return {**results, "better_aligned": f"--{better.replace('_', '-')}" if apart else _BOTH_ALIGNED}
 
     def _on_data(self, encoder: Encoder, data: Path, other_data: Path) -> dict[str, Any]:
         """Return the result of the latents that an encoder has of two data sets."""
-        first, second = self.load_for(encoder, data), self.load_for(encoder, other_data)
-        return self._compare(self._latents(encoder, first, 0), self._latents(encoder, second, 1))
+        loaded = self.load_for(encoder, data), self.load_for(encoder, other_data)
+        drawn = [
+            np.random.default_rng([self.seed, stream]).permutation(len(each.frames))
+            for stream, each in enumerate(loaded)  # other frames of each: those of one place would be paired
+        ]
+        sources = ("--data", "--other-data")
+        first, second = (self._latents(encoder, *each) for each in zip(loaded, drawn, sources, strict=True))
+        return self._compare(first, second)
 
-    def _halves(
-        self, one: Encoder, other: Encoder, transitions: Transitions
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the latents of two encoders of a random half of the frames each, so that no two belong together."""
-        order = np.random.default_rng(self.seed).permutation(len(transitions.frames))
-        first, second = (transitions.frames[rows] for rows in np.array_split(order, 2))
-        return self._encoded(one, first), self._encoded(other, second)
+    def _on_halves(self, one: Encoder, other: Encoder, transitions: Transitions) -> dict[str, Any]:
+        """Return the result of the latents that two encoders have of a random half of the episodes each."""
+        require_encoder_fits(other, transitions, f"--data {self.data}")
+        random = np.random.default_rng(self.seed)
+        episodes = frame_episodes(transitions)
+        order = random.permutation(int(episodes.max()) + 1)
+        in_first = np.isin(episodes, order[: len(order) // 2])
+        rows = random.permutation(len(episodes))
+        first = self._latents(one, transitions, rows[in_first[rows]], "--encoder")
+        second = self._latents(other, transitions, rows[~in_first[rows]], "--other-encoder")
+        result = self._compare(first, second)
+        if result["verdict"].startswith("apart"):
+            result["verdict"] = _OTHER_COORDINATES
+        return result
 
-    def _latents(self, encoder: Encoder, transitions: Transitions, stream: int) -> NDArray[np.float64]:
-        """Return the latents of random frames, of others for another stream: those of one place would be paired."""
-        chosen = np.random.default_rng([self.seed, stream]).permutation(len(transitions.frames))[: self.max_points]
-        return self._encoded(encoder, transitions.frames[chosen])
+    def _latents(self, encoder: Encoder, transitions: Transitions, rows: NDArray[np.int64], source: str) -> LatentSet:
+        """Return the latents of the first ``max_points`` of some frames."""
+        chosen = rows[: self.max_points]
+        values = _named(encoder.encode(transitions.frames[chosen]), self.latent, "latent of the encoder")
+        points = values.reshape(len(values), -1).astype(np.float64)
+        return LatentSet(points, frame_episodes(transitions)[chosen], f"the random latents of {source}")
 
-    def _encoded(self, encoder: Encoder, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-        latents = encoder.encode(frames[: self.max_points])
-        values = _named(latents, self.latent, "latent of the encoder")
-        return values.reshape(len(values), -1).astype(np.float64)
-
-    def _compare(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any]:
+    def _compare(self, first: LatentSet, second: LatentSet) -> dict[str, Any]:
         """Return the figures to print."""
         from ...representations.analysis.hyperbolic.alignment import alignment_test
+        from ...representations.analysis.hyperbolic.hyperbolic_points import HyperbolicPointsError
         from ...representations.analysis.hyperbolic.point_set_distances import chamfer_distance
 
-        one, other = (self._thinned(points) for points in (first, second))
-        test = alignment_test(one, other, self.geometry, permutations=self.permutations, seed=self.seed)
+        _require_separate(first, second)
+        one, other = (self._thinned(each) for each in (first, second))
+        episodes = None if one.episodes is None or other.episodes is None else (one.episodes, other.episodes)
+        given: Any = {"episodes": episodes, "permutations": self.permutations, "seed": self.seed}
+        try:
+            test = alignment_test(one.points, other.points, self.geometry, **given)
+        except HyperbolicPointsError as error:
+            raise HyperbolicPointsError(f"{error} (A: {one.source}, B: {other.source})") from error
         return {
             "score": test.alignment.score,
             "expected_score": test.expected,
@@ -128,18 +186,24 @@ class AnalyzeAlignment(DataOptions, Command):
             "expected_high": test.high,
             "p_value": test.p_value,
             "separation": test.separation,
-            "chamfer": chamfer_distance(one, other, self.geometry),
-            "wasserstein": self._wasserstein(one, other),
-            "points": f"{len(one)} and {len(other)}",
-            "equal_points_left_out": len(first) + len(second) - len(_distinct(first)) - len(_distinct(second)),
+            "chamfer": chamfer_distance(one.points, other.points, self.geometry),
+            "wasserstein": self._wasserstein(one.points, other.points),
+            "points": f"{len(one.points)} and {len(other.points)}",
+            **({} if episodes is None else {"episodes": " and ".join(str(len(np.unique(each))) for each in episodes)}),
+            "equal_points_left_out": sum(len(each.points) - len(_distinct(each.points)) for each in (first, second)),
             "verdict": test.verdict,
         }
 
-    def _thinned(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _thinned(self, found: LatentSet) -> LatentSet:
         """Return different points, at most ``max_points``."""
-        different = _distinct(points)
+        different = _distinct(found.points)
+        if len(different) < 3:
+            raise ValueError(
+                f"expected at least 3 different points of {found.source}, got {len(different)} among "
+                f"{len(found.points)}; give more points"
+            )
         chosen = np.random.default_rng(self.seed).permutation(len(different))[: self.max_points]
-        return different[np.sort(chosen)]
+        return found.select(different[np.sort(chosen)])
 
     def _wasserstein(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
         """Return the Wasserstein distance of as many points of each set, which needs no linear programme."""
@@ -149,39 +213,56 @@ class AnalyzeAlignment(DataOptions, Command):
         return wasserstein_distance(one[:count], other[:count], self.geometry)
 
 
-def read_points(path: Path, name: str | None) -> NDArray[np.float64]:
+def read_points(path: Path, name: str | None, option: str = "the file") -> NDArray[np.float64]:
     """Return the points of an NPY or NPZ file; nothing in it is executed.
 
     Args:
-        path: the file.
+        path: the file; ``~`` is the home folder.
         name: name of the array in an NPZ file; None if it has only one.
+        option: argument that names the file, for messages.
 
     Raises:
-        ValueError: the file is damaged, has no such array, or one of another shape than ``(n, d)``.
-        FileNotFoundError: there is no such file.
+        ValueError: there is no such file, it is damaged, has no such array, or one of another shape than ``(n, d)``.
     """
-    from ...envs.storage.file_access import read_regular
-    from ...envs.storage.json_npz import read_npz
-
     if path.suffix.lower() == ".npz":
-        array = _named(read_npz(path), name, f"array in {path}")
+        array = _named(read_arrays(path, option), name, f"array in {path}")
     elif path.suffix.lower() == ".npy":
-        array = _npy(read_regular(path), path)
+        array = read_npy(path, option)
     else:
-        raise ValueError(f"expected a file of points that ends in .npy or .npz, got {path}")
+        raise ValueError(f"expected {option} to hold points and to end in .npy or .npz, got {path}")
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise ValueError(f"expected points of shape (n, d) in {path}, got shape {array.shape} of {array.dtype}")
     return array.astype(np.float64)
 
 
-def _npy(content: bytes, path: Path) -> NDArray[Any]:
-    import io
+def frame_episodes(transitions: Transitions) -> NDArray[np.int64]:
+    """Return the number of the episode of each frame, ``(F,)``: frames that transitions join are of one episode.
 
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"expected an NPY file at {path}, got a damaged one ({error}); write it again") from error
-    return array
+    Args:
+        transitions: the transitions.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    number = len(transitions.frames)
+    joined = coo_array((np.ones(len(transitions)), (transitions.start, transitions.end)), shape=(number, number))
+    episodes: NDArray[np.int64] = connected_components(joined, directed=False)[1].astype(np.int64)
+    return episodes
+
+
+def _require_separate(first: LatentSet, second: LatentSet) -> None:
+    """Check that no point is in both sets, with rows as the user knows them.
+
+    Raises:
+        ValueError: one is.
+    """
+    rows = {point.tobytes(): row for row, point in enumerate(first.points + 0.0)}  # adding 0 makes -0 equal to 0
+    for row, point in enumerate(second.points + 0.0):
+        if (same := rows.get(point.tobytes())) is not None:
+            raise ValueError(
+                f"expected two sets without a common point, got the same coordinates in row {same} of {first.source} "
+                f"and row {row} of {second.source}; leave one of them out, and give samples that are independent"
+            )
 
 
 def _named(arrays: dict[str, Any], name: str | None, what: str) -> NDArray[Any]:
@@ -195,7 +276,7 @@ def _named(arrays: dict[str, Any], name: str | None, what: str) -> NDArray[Any]:
     return array
 
 
-def _distinct(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the different points in the order in which they appear first."""
+def _distinct(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the rows of the different points, of equal ones the first, in ascending order."""
     _, first = np.unique(points, axis=0, return_index=True)
-    return points[np.sort(first)]
+    return np.sort(first)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from ...representations.analysis.lattices.bases import LatticeReduction
 
-_MAX_BYTES = 2**30
-
 
 @register_command("analyze lattice")
 @dataclass(frozen=True)
@@ -53,10 +51,10 @@ class AnalyzeLattice(Command):
                 raise ValueError(f"expected --output to end in .npz, got {self.output}")
             check_output_file(self.output)
         if self.bases is not None and self.loops is None:
-            return self._reduce(load_numbers(self.bases, "bases"))
+            return self._reduce(load_numbers(self.bases, "BASES"))
         if self.loops is not None and self.bases is None:
             return self._find_periods(load_numbers(self.loops, "--loops"))
-        raise ValueError("expected a NPY file of bases, or --loops FILE, got both or none; name one file")
+        raise ValueError("expected an NPY file BASES, or --loops FILE, got both or none; name one file")
 
     def _reduce(self, given: NDArray[np.float64]) -> dict[str, Any]:
         from ...representations.analysis.lattices.bases import check_basis, log_orthogonality_defect
@@ -97,6 +95,13 @@ class AnalyzeLattice(Command):
         from ...representations.analysis.lattices.bases import orthogonality_defect
         from ...representations.analysis.lattices.latent_periods import estimate_periods
 
+        if loops.ndim == 2 and len(loops) == 0:
+            raise ValueError(
+                "expected closed loops in --loops, got zero loops; raise the threshold of closed_loops, or record a "
+                "longer trajectory"
+            )
+        if self.tolerance is not None and not 0 < self.tolerance < np.inf:
+            raise ValueError(f"expected a positive --tolerance, got {self.tolerance}")
         periods = estimate_periods(loops, self.tolerance, self.support)
         self._write(periods=periods.basis, windings=periods.coefficients)
         return {
@@ -119,24 +124,18 @@ class AnalyzeLattice(Command):
 
 
 def load_numbers(path: Path, option: str) -> NDArray[np.float64]:
-    """Return the array of a NPY file; nothing that is read is executed.
+    """Return the array of real numbers of an NPY file; nothing in it is executed.
 
     Args:
         path: the file.
         option: argument that names it, for messages.
 
     Raises:
-        ValueError: no such file, larger than 1 GiB, or no NPY file of real numbers.
+        ValueError: no such file, a damaged or too large one, or no real numbers.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"expected {option} of at most 1 GiB, got {path}; split it")
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, EOFError) as error:
-        raise ValueError(f"expected {option} to be a NPY file, got {path}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"expected {option} to be a NPY file of numbers, got {path}: {error}") from error
+    from .array_files import read_npy
+
+    array = read_npy(path, option)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"expected real numbers in {option} {path}, got {array.dtype}")
     return np.asarray(array, np.float64)

@@ -10,12 +10,17 @@ from ..commands.command import Command
 from ..commands.data_options import DataOptions
 from ..commands.registry import register_command
 from ..training_data import require_encoder_fits
+from .encoder_quality import report_useless_encoder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ...envs.data.transitions import Transitions
     from ...representations.encoders.encoder import Encoder
+
+_SAME_STATES = 0.5
+"""Share of the frames of the smaller data set that must match. By chance, discrete actions match at up to a quarter."""
 
 
 @register_command("analyze stitching")
@@ -25,8 +30,8 @@ class AnalyzeStitching(DataOptions, Command):
 
     Both encode the same frames; or with --other-data, frames of two data sets that were recorded with the same seeds
     and actions, such as those of two cameras. Alignments are fitted on random anchors, and measured on all other
-    frames. Prints R² and error of each alignment and of relative coordinates, and which alignment to use; writes
-    nothing.
+    frames. Prints R² and error of each alignment, in units of the latents of encoder A, those of relative coordinates,
+    and which alignment to use; writes nothing.
     """
 
     encoder: Path = Path("runs/encoder")
@@ -50,6 +55,8 @@ class AnalyzeStitching(DataOptions, Command):
         self.require_at_least(anchors=2, frames=4)
         device = resolve_device(self.device)
         encoders = load_encoder(self.encoder), load_encoder(self.other_encoder)
+        for encoder, option in zip(encoders, ("--encoder", "--other-encoder"), strict=True):
+            report_useless_encoder(encoder, option)
         seen = self._frames(*encoders)
         latents_a, latents_b = (
             encoder.to(device).encode_flat(frames) for encoder, frames in zip(encoders, seen, strict=True)
@@ -60,8 +67,6 @@ class AnalyzeStitching(DataOptions, Command):
         """Return frames of the same random states for both encoders."""
         import numpy as np
 
-        from ...representations.analysis.stitching.anchors import matched_frames
-
         one = self.load_for(encoder, self.data)
         if self.other_data is None:
             require_encoder_fits(other, one, f"--data {self.data}")
@@ -69,9 +74,31 @@ class AnalyzeStitching(DataOptions, Command):
             two = one
         else:
             two = self.load_for(other, self.other_data)
-            pair = matched_frames(one, two)
+            pair = self._matched(one, two)
         chosen = np.random.default_rng(self.seed).permutation(len(pair[0]))[: self.frames]
         return one.frames[pair[0][chosen]], two.frames[pair[1][chosen]]
+
+    def _matched(self, one: Transitions, two: Transitions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the frames of both data sets that show the same states.
+
+        Raises:
+            AnchorError: the data sets do not show the same states.
+        """
+        from ...representations.analysis.stitching.anchors import matched_frames
+        from ...representations.analysis.stitching.relative_maps import AnchorError
+
+        smaller = min(len(one.frames), len(two.frames))
+        advice = f"--data {self.data} and --other-data {self.other_data}; record both with the same --seed and actions"
+        try:
+            pair = matched_frames(one, two)
+        except AnchorError as error:
+            raise AnchorError(f"{error}: {advice}") from error
+        if len(pair[0]) < _SAME_STATES * smaller:
+            raise AnchorError(
+                f"expected two data sets that show the same states, got the same displacements at {len(pair[0])} of "
+                f"{smaller} frames: {advice}"
+            )
+        return pair
 
     def _compare(
         self, encoder: Encoder, latents_a: NDArray[np.float32], latents_b: NDArray[np.float32]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,8 @@ from ..commands.command import Command
 from ..commands.registry import register_command
 
 if TYPE_CHECKING:
+    from ...representations.analysis.symmetry.action_data import ActionData
+    from ...representations.analysis.symmetry.action_group import ActionGroup
     from ...representations.analysis.symmetry.group_recovery import DiscoveredGroup
 
 
@@ -24,7 +27,8 @@ class AnalyzeSymmetry(Command):
     A table is an NPY file (n, n) of integers, with the product of g and h in row g and column h. Transitions are an NPZ
     file with the arrays frames and next_frames (N, H, W, C) uint8 and actions (N,) integers. An encoder is trained, on
     whose latents each action is a matrix. The group of the matrices is printed, and the element of each action. The
-    group that is found by counting which state follows which is printed beside it. Writes nothing.
+    groups that another seed finds, and that are found by counting which state follows which, are printed beside it; if
+    they differ, do not rely on it. Each action is needed at least 64 times. Writes nothing.
     """
 
     table: Annotated[Path | None, tyro.conf.Positional] = None
@@ -38,54 +42,92 @@ class AnalyzeSymmetry(Command):
 
     def run(self) -> dict[str, Any]:
         self.require_at_least(max_order=1, steps=1)
-        if (self.table is None) == (self.data is None):
-            raise ValueError("expected either a file TABLE.npy or --data, got both or neither; name one of them")
+        if self.table is not None and self.data is not None:
+            raise ValueError("expected either a file TABLE.npy or --data, got both; leave one of them out")
         if self.table is not None:
             return self._identify(self.table)
-        return self._discover()
+        if self.data is not None:
+            return self._discover(self.data)
+        raise ValueError(
+            "expected a multiplication table or transitions, got neither; give a file TABLE.npy, or --data FILE.npz"
+        )
 
     def _identify(self, path: Path) -> dict[str, Any]:
         """Return what is known about the group of a table."""
-        import numpy as np
-
         from ...representations.analysis.symmetry.finite_groups import FiniteGroup
         from ...representations.analysis.symmetry.group_catalogue import identify
         from ...representations.analysis.symmetry.group_recovery import DiscoveredGroup
+        from .array_files import read_npy
 
-        try:
-            table = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"expected an NPY file with a multiplication table, got {path}: {error}") from error
-        if not isinstance(table, np.ndarray):
-            raise ValueError(f"expected an NPY file with one array, got the archive {path}; save it with numpy.save")
+        if path.expanduser().is_dir():
+            raise ValueError(
+                f"expected TABLE to be an NPY file, got the folder {path}; name a folder of transitions with --data"
+            )
+        table = read_npy(path, "TABLE")
         group = FiniteGroup(table)
         return describe_group(DiscoveredGroup(group, identify(group), 1.0))
 
-    def _discover(self) -> dict[str, Any]:
+    def _discover(self, path: Path) -> dict[str, Any]:
         """Return the group of the actions in the transitions."""
-        from ...representations.analysis.symmetry.action_data import load_action_data
         from ...representations.analysis.symmetry.action_encoder import ActionEncoderConfig, discover_action_group
         from ...representations.analysis.symmetry.action_group import ActionGroupConfig
-        from ...representations.analysis.symmetry.group_recovery import NoGroupFoundError
-        from ...representations.analysis.symmetry.state_matching import group_of_matched_states
+        from ...representations.analysis.symmetry.state_matching import MAX_OBSERVATIONS, group_of_matched_states
         from ...representations.learning.config import OptimConfig
         from ...representations.learning.devices import resolve_device
 
-        data = load_action_data(self.data or Path())
-        config = ActionEncoderConfig(group=ActionGroupConfig(max_order=self.max_order))
-        optim = config.optim
+        data = read_transitions(path)
+        optim = ActionEncoderConfig().optim
         config = ActionEncoderConfig(
-            group=config.group, optim=OptimConfig(self.steps, optim.lr, optim.batch_size), backbone=config.backbone
+            optim=OptimConfig(self.steps, optim.lr, optim.batch_size), group=ActionGroupConfig(max_order=self.max_order)
         )
-        found = discover_action_group(data, config, self.seed, str(resolve_device(self.device)))
-        try:
-            counted = group_of_matched_states(data).found.name
-        except ValueError as error:
-            if not isinstance(error, NoGroupFoundError) and "observations" not in str(error):
-                raise
-            counted = "no group"
+        device = str(resolve_device(self.device))
+        found = discover_action_group(data, config, self.seed, device)
+        again = _name(lambda: discover_action_group(data, config, self.seed + 1, device))
+        counted = "no group"
+        if 2 * len(data) <= MAX_OBSERVATIONS:
+            counted = _name(lambda: group_of_matched_states(data))
+        rivals = {"by another seed": again, "by counting states": counted}
+        self._report_doubt(found.found.name, again, counted)
         elements = {f"action {index}": int(element) for index, element in enumerate(found.elements)}
-        return {**describe_group(found.found), "elements": elements, "by counting states": counted}
+        return {**describe_group(found.found), "elements": elements, **rivals}
+
+    def _report_doubt(self, name: str, again: str, counted: str) -> None:
+        """Print a line on standard error if another seed or counting finds another group."""
+        from ..progress import console
+
+        if again == name and counted in (name, "no group"):
+            return
+        console.print(
+            f"The group is not certain: seed {self.seed} finds {name}, seed {self.seed + 1} {again}, and counting "
+            f"states {counted}. Give more transitions of each action in --data."
+        )
+
+
+def _name(discover: Callable[[], ActionGroup]) -> str:
+    """Return the name of the group that is found."""
+    from ...representations.analysis.symmetry.group_recovery import NoGroupFoundError
+
+    try:
+        return discover().found.name
+    except NoGroupFoundError:
+        return "no group"
+
+
+def read_transitions(path: Path) -> ActionData:
+    """Return the transitions of an NPZ file, or of a folder with ``transitions.npz``.
+
+    Args:
+        path: the file or the folder that ``--data`` names.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, or its arrays do not fit.
+    """
+    from ...representations.analysis.symmetry.action_data import action_data_of_arrays
+    from .array_files import read_arrays
+
+    file = path.expanduser()
+    file = file / "transitions.npz" if file.is_dir() else file
+    return action_data_of_arrays(read_arrays(file, "--data"), f"--data {file}")
 
 
 def describe_group(found: DiscoveredGroup) -> dict[str, Any]:

@@ -131,13 +131,13 @@ def _current_name(label: str) -> str:
 
 
 def _with_interval(figure: dict[str, Any] | str | float) -> str:
-    """Return a mean and its interval; the mean alone for a single seed, and a text or a single number as it is."""
+    """Return a mean and its interval; the mean alone if all seeds agree, and a text or a single number as it is."""
     if isinstance(figure, str):
         return figure
     if not isinstance(figure, dict):
         return _short(figure)
     low, high = figure["interval"]
-    if low == figure["mean"] == high and len(figure["seeds"]) == 1:
+    if low == figure["mean"] == high:  # one seed, or seeds that agree: they do not make an interval
         return _short(low)
     return f"{_short(figure['mean'])} ({_short(low)} – {_short(high)})"
 

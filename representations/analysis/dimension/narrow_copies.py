@@ -59,7 +59,7 @@ def narrow_to(
             return _calibrated(narrowest, input_shape, seed), divisor
     raise DimensionError(
         f"expected a copy of at most {max_parameters} parameters, got {parameter_count(narrowest)} in the narrowest, "
-        f"with widths divided by {divisor}; allow more parameters"
+        f"with widths divided by {divisor}; raise max_parameters"
     )
 
 

@@ -59,18 +59,26 @@ def check_basis(basis: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(basis)
     if array.dtype.kind not in "iuf":
         raise LatticeError(f"expected a basis of real numbers, got an array of the type {array.dtype}")
-    if array.ndim < 2 or array.shape[-1] != array.shape[-2] or not 1 <= array.shape[-1] <= _MAX_DIM:
-        raise LatticeError(
-            f"expected a square basis (..., n, n) with n from 1 to {_MAX_DIM}, whose columns span the lattice, got the "
-            f"shape {array.shape}; find a basis of more vectors than coordinates with estimate_periods"
-        )
-    if array.size == 0 or array.size > _MAX_NUMBERS:
-        raise LatticeError(f"expected from 1 to {_MAX_NUMBERS} numbers in a batch of bases, got {array.size}; split it")
+    _require_square(array.shape)
+    if array.size > _MAX_NUMBERS:
+        raise LatticeError(f"expected at most {_MAX_NUMBERS} numbers in a batch of bases, got {array.size}; split it")
     result = array.astype(np.float64)
     if not np.isfinite(result).all():
         raise LatticeError("expected a finite basis, got NaN or infinity; leave out the bases that are not finite")
     _require_not_singular(result)
     return result
+
+
+def _require_square(shape: tuple[int, ...]) -> None:
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise LatticeError(
+            f"expected a square basis (..., n, n), whose columns span the lattice, got the shape {shape}; from more "
+            "vectors than coordinates estimate_periods finds a basis (--loops of equiact analyze lattice)"
+        )
+    if 0 in shape:
+        raise LatticeError(f"expected at least one basis, of at least one vector, got none in the shape {shape}")
+    if shape[-1] > _MAX_DIM:
+        raise LatticeError(f"expected bases of dimension n from 1 to {_MAX_DIM}, got n = {shape[-1]}")
 
 
 def _require_not_singular(basis: NDArray[np.float64]) -> None:

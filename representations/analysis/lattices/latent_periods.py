@@ -21,6 +21,7 @@ _MAX_CLUSTERS = 256
 _BLOCK = 512
 _LEAST_UNWOUND = 10
 """Number of loops that must not wind: the ratios of the first few lengths are large by chance."""
+_GIVE_TOLERANCE = "give --tolerance (tolerance of estimate_periods)"
 _LEAST_RESIDUALS = 10
 """Number of residuals for each dimension, from which their covariance is known well enough to compare directions."""
 _LEAST_SPREAD = 1e-3
@@ -96,7 +97,7 @@ def loop_tolerance(loops: ArrayLike) -> float:
         loops: ``(m, n)``, as from `closed_loops`.
 
     Raises:
-        LatticeError: the lengths have no gap by a factor of two, or there are fewer than 20 loops that are not 0.
+        LatticeError: all loops are 0, fewer than 20 are not, or the lengths have no gap by a factor of two.
 
     Example:
         >>> turns = np.repeat([[0.0], [1.0], [2.0]], 20, 0)
@@ -105,12 +106,21 @@ def loop_tolerance(loops: ArrayLike) -> float:
         0.05
     """
     length = np.sort(np.linalg.norm(_finite("loops", loops), axis=1))
-    length = length[length > 0]
-    half = length[_LEAST_UNWOUND - 1 : max(len(length) // 2 + 1, _LEAST_UNWOUND)]
-    if len(length) < 2 * _LEAST_UNWOUND or (half[1:] / half[:-1]).max(initial=0) < 2:
+    given, length = len(length), length[length > 0]
+    if not len(length):
+        raise LatticeError(f"expected loops that are not all 0, got {given} loops of length 0; move farther")
+    if len(length) < 2 * _LEAST_UNWOUND:
         raise LatticeError(
-            "expected a gap between the lengths of loops that do not wind and the shortest period, got none; pass "
-            "tolerance to estimate_periods, lower the threshold of closed_loops, or record a longer trajectory"
+            f"expected at least {2 * _LEAST_UNWOUND} loops that are not 0, to find the tolerance from those that do "
+            f"not wind, got {len(length)}; record a longer trajectory, or {_GIVE_TOLERANCE}"
+        )
+    half = length[_LEAST_UNWOUND - 1 : len(length) // 2 + 1]
+    if (half[1:] / half[:-1]).max(initial=0) < 2:
+        raise LatticeError(
+            f"expected {_LEAST_UNWOUND} or more short loops that do not wind, with an error, and a gap by a factor of "
+            f"two from their lengths to the shortest period, got no gap in {len(length)} loops, the shortest of length "
+            f"{length[0]:.3g}, and {given - len(length)} of length 0: the tolerance cannot be found; {_GIVE_TOLERANCE} "
+            "below a quarter of the shortest period"
         )
     return float(half[(half[1:] / half[:-1]).argmax()])
 
@@ -159,7 +169,9 @@ def estimate_periods(loops: ArrayLike, tolerance: float | None = None, support: 
 
 def _finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values)
-    if array.dtype.kind not in "iuf" or array.ndim != 2 or 0 in array.shape:
+    if array.ndim == 2 and 0 in array.shape:
+        raise LatticeError(f"expected {name} as a matrix with rows and columns, got none in the shape {array.shape}")
+    if array.dtype.kind not in "iuf" or array.ndim != 2:
         raise LatticeError(f"expected {name} as a matrix of numbers, got {array.dtype} of the shape {array.shape}")
     if not np.isfinite(array).all():
         raise LatticeError(f"expected finite {name}, got NaN or infinity")
@@ -195,7 +207,7 @@ def _generated_lattice(means: NDArray[np.float64], tolerance: float) -> NDArray[
         if np.linalg.norm(basis, axis=0).min() <= 4 * tolerance:
             raise LatticeError(
                 f"expected loops on a lattice whose periods exceed {4 * tolerance:g}, four times the tolerance, got "
-                "others; lower the threshold of closed_loops, or raise support to ignore false loops"
+                "others; lower the threshold of closed_loops, or raise support (--support) to ignore false loops"
             )
         basis = _refined(basis, means, tolerance)
         for mean in means:  # the shortest first: its error counts least
@@ -216,7 +228,7 @@ def _shortest_independent(means: NDArray[np.float64], tolerance: float) -> NDArr
     if len(chosen) < means.shape[1]:
         raise LatticeError(
             f"expected loops that are within the tolerance {tolerance:g} of 0 or far from it, got one of length "
-            f"{np.linalg.norm(means[0]):g}; raise tolerance, or lower the threshold of closed_loops"
+            f"{np.linalg.norm(means[0]):g}; raise tolerance (--tolerance), or lower the threshold of closed_loops"
         )
     return np.array(chosen).T.copy()
 

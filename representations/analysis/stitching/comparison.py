@@ -96,10 +96,15 @@ def agreement(predicted: Floats, target: Floats) -> AlignmentScore:
     Raises:
         AnchorError: there are fewer than two states, or all have the same target.
     """
+    if len(target) < 2:
+        raise AnchorError(f"expected at least two states that are no anchors, got {len(target)}; give more frames")
     spread = rmse(target, target.mean(0))
     # Latents are in float32: a smaller spread is rounding.
-    if len(target) < 2 or spread <= 1e-6 * float(np.abs(target).max()):
-        raise AnchorError(f"expected at least two states with different latents by encoder A, got {len(target)}")
+    if spread <= 1e-6 * float(np.abs(target).max()):
+        raise AnchorError(
+            f"expected states with different latents by encoder A, got one latent for all {len(target)} states; the "
+            "encoder does not see what changes in them"
+        )
     error = rmse(predicted, target)
     return AlignmentScore(r2=1 - (error / spread) ** 2, error=error)
 

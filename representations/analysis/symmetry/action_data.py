@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ....envs.storage.json_npz import read_npz
+
+_ARRAYS = ("frames", "actions", "next_frames")
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +22,7 @@ class ActionData:
 
     Attributes:
         frames: ``(N, H, W, C)`` uint8, images before the action.
-        actions: ``(N,)`` integers from 0 to ``k − 1``, each of which occurs at least twice.
+        actions: ``(N,)`` integers from 0 to ``k − 1``, each of which occurs.
         next_frames: ``(N, H, W, C)`` uint8, images after the action.
 
     Raises:
@@ -40,13 +47,7 @@ class ActionData:
             )
         if actions.shape != frames.shape[:1] or actions.dtype.kind not in "iu":
             raise ValueError(f"expected actions ({len(frames)},) of integers, got {actions.shape} {actions.dtype}")
-        if len(actions) == 0 or actions.min() < 0 or actions.max() >= 1024:
-            raise ValueError("expected at least one action, and actions between 0 and 1023")
-        if (counts := np.bincount(actions)).min() < 2:
-            rare = int(counts.argmin())
-            raise ValueError(
-                f"expected each action 0, …, {len(counts) - 1} at least twice, got {rare} {counts[rare]} times"
-            )
+        _check_actions(actions)
 
     def __len__(self) -> int:
         """Return the number of transitions."""
@@ -58,16 +59,31 @@ class ActionData:
         return int(self.actions.max()) + 1
 
 
-def split_actions(data: ActionData, share: float, seed: int) -> tuple[ActionData, ActionData]:
+def _check_actions(actions: NDArray[Any]) -> None:
+    if len(actions) == 0:
+        raise ValueError("expected at least one transition, got none")
+    if actions.min() < 0 or actions.max() >= 1024:
+        raise ValueError(
+            f"expected actions numbered from 0 to at most 1023, got numbers from {actions.min()} to {actions.max()}"
+        )
+    if missing := sorted(set(range(int(actions.max()) + 1)) - set(actions.tolist())):
+        raise ValueError(
+            f"expected each action 0, …, {actions.max()} in the transitions, got no action {missing[0]}; number the "
+            "actions without gaps"
+        )
+
+
+def split_actions(data: ActionData, share: float, seed: int, least: int = 1) -> tuple[ActionData, ActionData]:
     """Split transitions at random into those for training and those that are held out, the same share of each action.
 
     Args:
         data: the transitions.
-        share: share to hold out, at least two transitions of each action.
+        share: share of the transitions of each action to hold out, rounded down.
         seed: seed of the split.
+        least: least number of transitions of each action to hold out.
 
     Raises:
-        ValueError: an action occurs fewer than four times.
+        ValueError: an action occurs fewer than ``least / share`` times.
 
     Example:
         >>> images = np.zeros((8, 16, 16, 1), np.uint8)
@@ -76,13 +92,15 @@ def split_actions(data: ActionData, share: float, seed: int) -> tuple[ActionData
     """
     order = np.random.default_rng(seed).permutation(len(data))
     held_out = np.zeros(len(data), bool)
+    needed = max(2, math.ceil(least / share - 1e-9))
     for action in range(data.num_actions):
         rows = order[data.actions[order] == action]
-        if len(rows) < 4:
+        if len(rows) < needed:
             raise ValueError(
-                f"expected each action at least four times, got {len(rows)} times {action}; give more data"
+                f"expected each action at least {needed} times, so that {least} of its transitions are held out, got "
+                f"action {action} {len(rows)} times; give more transitions"
             )
-        held_out[rows[: min(len(rows) - 2, max(2, round(share * len(rows))))]] = True
+        held_out[rows[: math.floor(share * len(rows) + 1e-9)]] = True  # 0.1 · 30 is not rounded down to 2
     parts = [(data.frames[rows], data.actions[rows], data.next_frames[rows]) for rows in (~held_out, held_out)]
     return ActionData(*parts[0]), ActionData(*parts[1])
 
@@ -102,15 +120,31 @@ def load_action_data(path: str | Path) -> ActionData:
     file = file / "transitions.npz" if file.is_dir() else file
     if not file.is_file():
         raise ValueError(f"expected an NPZ file with frames, actions and next_frames, got {file}, which does not exist")
-    names = ("frames", "actions", "next_frames")
+    return action_data_of_arrays(read_npz(file), str(file))
+
+
+def action_data_of_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> ActionData:
+    """Return the transitions in arrays of a file.
+
+    Args:
+        arrays: ``frames``, ``actions`` and ``next_frames`` by name; others are ignored.
+        source: what they were read from, for messages.
+
+    Raises:
+        ValueError: an array is missing, or the arrays do not fit.
+
+    Example:
+        >>> images = np.zeros((2, 16, 16, 1), np.uint8)
+        >>> arrays = {"frames": images, "actions": np.array([0, 1]), "next_frames": images}
+        >>> len(action_data_of_arrays(arrays, "data.npz"))
+        2
+    """
+    if missing := [name for name in _ARRAYS if name not in arrays]:
+        raise ValueError(f"expected the arrays {', '.join(_ARRAYS)} in {source}, got no {missing[0]}")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            if missing := [name for name in names if name not in arrays]:
-                raise ValueError(f"expected the arrays {', '.join(names)} in {file}, got no {missing[0]}")
-            frames, actions, following = (arrays[name] for name in names)
-    except (OSError, AttributeError, TypeError) as error:  # no NPZ file, or a single array
-        raise ValueError(f"expected an NPZ file with {', '.join(names)}, got {file}: {error}") from error
-    return ActionData(frames, actions, following)
+        return ActionData(*(arrays[name] for name in _ARRAYS))
+    except ValueError as error:
+        raise ValueError(f"{error} (in {source})") from error
 
 
 def save_action_data(path: str | Path, data: ActionData) -> None:

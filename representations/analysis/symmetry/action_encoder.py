@@ -34,7 +34,7 @@ class ActionEncoderConfig:
         latent_dim: coordinates of the latent; at least the order of the group is best.
         temperature: of the contrastive loss.
         held_out_share: share of the transitions of each action that the encoder is not trained on, and from whose
-            latents the group is read.
+            latents the group is read. As many transitions of each action as the latent has coordinates are needed.
         optim: number of updates, learning rate and batch size.
         group: how the group is recovered from the latents.
 
@@ -163,10 +163,14 @@ def discover_action_group(
         seed: seed of weights and batches.
         device: torch device.
 
+    An orthogonal matrix of ``m`` rows is fixed by ``m`` vectors and their images. At least ``latent_dim`` transitions
+    of each action are therefore held out: 64 transitions of each action with the default share of a quarter.
+
     Returns:
         The group, and the element that each action performs.
 
     Raises:
+        ValueError: an action occurs fewer than ``latent_dim / held_out_share`` times.
         NoGroupFoundError: no finite group explains the transitions, see `group_of_actions`.
 
     Example:
@@ -174,7 +178,7 @@ def discover_action_group(
         >>> discover_action_group(data).found.name  # doctest: +SKIP
         'C6'
     """
-    training, held_out = split_actions(data, config.held_out_share, seed)
+    training, held_out = split_actions(data, config.held_out_share, seed, least=config.latent_dim)
     network = train_action_encoder(training, config, seed, device)
     before, after = network.encode(held_out.frames), network.encode(held_out.next_frames)
     return group_of_actions(before, held_out.actions, after, config.group)

@@ -14,6 +14,8 @@ from .group_catalogue import identify
 from .group_recovery import DiscoveredGroup, NoGroupFoundError
 
 Latent = NDArray[np.float64]
+_LEAST_TRANSITIONS = 4
+"""Transitions of each action: half as many directions are used, and a rotation needs two."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def group_of_actions(
 
     Args:
         before: ``(N, m)`` latents before the action.
-        action: ``(N,)`` numbers of the actions, each of which occurs at least twice.
+        action: ``(N,)`` numbers of the actions, each of which occurs at least four times: half as many directions
+            are used, and on a single one no action has an order above 2.
         after: ``(N, m)`` latents after the action.
         config: hyper-parameters.
 
@@ -116,7 +119,7 @@ def group_of_actions(
         raise NoGroupFoundError(
             f"no finite group of at most {config.max_order} elements was found: expected a margin of at least "
             f"{config.min_margin}, got at most {best:.2g}; give more transitions, train the latents longer, or raise "
-            "max_order"
+            "max_order (--max-order)"
         )
     confident = [each for each in candidates if each.found.margin >= config.min_margin]
     return max(confident, key=lambda each: (each.found.group.order, each.found.margin))
@@ -172,9 +175,12 @@ def _checked(before: Any, action: Any, after: Any) -> tuple[Latent, Latent, NDAr
         raise ValueError(f"expected actions as whole numbers from 0 to at most 1023, got {labels.dtype} {labels[:5]}")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("expected finite latents, got NaN or infinity")
-    if (counts := np.bincount(labels)).min() < 2:
+    if (counts := np.bincount(labels)).min() < _LEAST_TRANSITIONS:
         rare = int(counts.argmin())
-        raise ValueError(f"expected each action 0, …, {len(counts) - 1} at least twice, got {counts[rare]} of {rare}")
+        raise ValueError(
+            f"expected each action 0, …, {len(counts) - 1} at least {_LEAST_TRANSITIONS} times, got action {rare} "
+            f"{counts[rare]} times; give more transitions"
+        )
     return first, second, labels.astype(np.int64)
 
 

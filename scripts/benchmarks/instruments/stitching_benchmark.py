@@ -77,8 +77,6 @@ class StitchingConfig:
 
 
 QUICK = StitchingConfig(
-    transitions=8000,
-    encoder_share=0.5,
     pointer_transitions=2000,
     pointer_steps=400,
     backbone="",

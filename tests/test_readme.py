@@ -9,7 +9,11 @@ from equiact.scripts.commands.tables import MARK, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-WITH_TABLES = ["README.md", "docs/benchmarks.md", "docs/environments.md"]
+WITH_TABLES = [
+    *("README.md", "docs/benchmarks.md", "docs/environments.md", "docs/how-to/pixels_without_opengl.md"),
+    *("docs/analysis/dimension.md", "docs/analysis/hyperdga.md", "docs/analysis/lattice_reduction.md"),
+    *("docs/analysis/relative_representations.md", "docs/analysis/symmetry_discovery.md"),
+]
 
 
 def test_fits_on_two_screens() -> None:

@@ -136,10 +136,10 @@ def _with_interval(figure: dict[str, Any] | str | float) -> str:
         return figure
     if not isinstance(figure, dict):
         return _short(figure)
-    low, high = figure["interval"]
-    if low == figure["mean"] == high:  # one seed, or seeds that agree: they do not make an interval
-        return _short(low)
-    return f"{_short(figure['mean'])} ({_short(low)} – {_short(high)})"
+    mean, low, high = (_short(value) for value in (figure["mean"], *figure["interval"]))
+    if low == mean == high:  # one seed, or seeds that agree in all digits shown: they do not make an interval
+        return mean
+    return f"{mean} ({low} – {high})"
 
 
 def _short(value: float) -> str:

@@ -260,4 +260,4 @@ def _draw_graphs(run: InstrumentRun, reference: Floats, latents: list[Floats]) -
             panel.set(aspect="equal", xticks=[], yticks=[], title=f"score {result.score:.2f}")
             panel.legend(loc="lower left", fontsize=6)
 
-    save_figure(run.figure("graph"), draw, (9, 3.2))
+    save_figure(run.figure("graph"), draw, (9, 3.2), dpi=90)

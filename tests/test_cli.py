@@ -26,6 +26,7 @@ from equiact.scripts.commands.command import Command
 from equiact.scripts.commands.config_options import with_defaults
 from equiact.scripts.commands.doctor import check_extra, check_import
 from equiact.scripts.commands.registry import COMMAND_REGISTRY, command_names, register_command
+from equiact.scripts.commands.tables import comparison_table
 from equiact.scripts.commands.train import Train
 
 
@@ -455,6 +456,14 @@ def test_columns_of_several_words_are_quoted(tmp_path: Path) -> None:
     assert page.read_text().startswith('<!-- table: groups "mean margin" seconds -->\n| | mean margin | seconds |\n')
     assert "| C6 | 0.5 | 2 |\n| D3 | 1 |  |\n" in page.read_text()
     assert main([*arguments, "--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"), [((1.0, 1.0), "1"), ((0.99999999, 1.0), "1"), ((0.9, 1.0), "1 (0.9 – 1)")]
+)
+def test_seeds_that_agree_make_no_interval(interval: tuple[float, float], shown: str) -> None:
+    figure = {"mean": 1.0, "interval": list(interval), "seeds": [1.0, 1.0]}
+    assert comparison_table({"row: column": figure}, ["column"])[-1] == f"| row | {shown} |"
 
 
 def test_results_do_not_make_a_checkout_dirty_but_code_does(tmp_path: Path) -> None:

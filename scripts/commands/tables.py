@@ -143,7 +143,7 @@ def _with_interval(figure: dict[str, Any] | str | float) -> str:
 
 
 def _short(value: float) -> str:
-    """Return three digits; for a value just below one, the digits that tell it from one."""
-    if 0.999 < value < 1:
+    """Return three digits; for a value just below one, up to five digits that tell it from one."""
+    if 0.999 < value < 0.999995:
         return f"{value:.5f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -39,6 +39,7 @@ COMMAND_KEYS = frozenset(
         "logger",
         "output_dir",
         "seed",
+        "steps_scale",
         "transitions",
         "world",
     }

@@ -26,7 +26,7 @@ MARK = "equiact-values"
 _PROVENANCE = {"command", "commit", "machine", "figures"}
 """Keys of the results that were written before there was a mark."""
 
-_NPZ_ERRORS = (
+ARRAY_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     ValueError,
@@ -35,9 +35,10 @@ _NPZ_ERRORS = (
     OSError,
     RuntimeError,
     SyntaxError,
+    NotImplementedError,
     tokenize.TokenError,
 )
-"""Errors that a damaged archive, or a damaged header of an array in it, raises."""
+"""Errors that a damaged NPZ archive, or a damaged header of an array, raises."""
 
 
 def check_output_file(path: str | Path) -> Path:
@@ -137,10 +138,12 @@ def read_npz(path: str | Path, limits: ArtifactLimits = DEFAULT_LIMITS) -> dict[
             total = sum(member.file_size for member in archive.infolist())
             if total > limits.max_bytes:
                 raise ArtifactError(f"expected at most {limits.max_bytes} bytes of arrays in {path}, got {total}")
-            return {member.filename.removesuffix(".npy"): _read_array(archive, member) for member in archive.infolist()}
+            return {
+                member.filename.removesuffix(".npy"): parse_npy(archive.read(member)) for member in archive.infolist()
+            }
     except ArtifactError:
         raise
-    except _NPZ_ERRORS as error:
+    except ARRAY_ERRORS as error:
         raise _damaged_npz(path, error) from error
 
 
@@ -151,16 +154,24 @@ def _damaged_npz(path: str | Path, error: Exception) -> ArtifactError:
     )
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    with archive.open(member) as file:
-        version = npy.read_magic(file)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = header(file)
-        stated = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or stated > member.file_size:
-            raise ValueError(f"{member.filename} states {stated} bytes, and has {member.file_size}")
-    with archive.open(member) as file:
-        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+def parse_npy(content: bytes) -> NDArray[Any]:
+    """Return the array in the content of an NPY file; the size that it states is checked before it is allocated.
+
+    Raises:
+        ValueError: the content is no NPY file, states more bytes than it has, or holds Python objects. A damaged header
+            may raise any of `ARRAY_ERRORS`.
+    """
+    if not content.startswith(npy.MAGIC_PREFIX):
+        raise ValueError("it does not begin like an array of NumPy")
+    file = io.BytesIO(content)
+    read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never loaded; convert them to numbers")
+    if (stated := math.prod(shape) * dtype.itemsize) > len(content) - file.tell():
+        raise ValueError(f"it states {stated} bytes of numbers, and has {len(content) - file.tell()}")
+    file.seek(0)
+    array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     return array
 
 
@@ -179,6 +190,6 @@ def _is_ours(path: Path) -> bool:
         try:
             with open_regular(path, 2**62) as file, zipfile.ZipFile(file) as archive:
                 return archive.comment == MARK.encode()
-        except _NPZ_ERRORS:
+        except ARRAY_ERRORS:
             return False
     return False

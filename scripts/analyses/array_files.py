@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +11,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ...envs.storage.file_access import ArtifactError, read_regular
+from ...envs.storage.json_npz import ARRAY_ERRORS, parse_npy
 
 MAX_BYTES = 2**31
 """Largest size of a file, and of the arrays in it: 2 GiB."""
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ValueError,
-    KeyError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    NotImplementedError,
-    tokenize.TokenError,
-)
-"""Errors that a damaged archive, or a damaged header of an array, raises."""
 
 
 def read_npy(path: Path, option: str) -> NDArray[Any]:
@@ -57,8 +42,8 @@ def read_npy(path: Path, option: str) -> NDArray[Any]:
             "numpy.save"
         )
     try:
-        return _array(content)
-    except _DAMAGED as error:
+        return parse_npy(content)
+    except ARRAY_ERRORS as error:
         raise ValueError(
             f"expected {option} to be an NPY file of numbers, got {path}: {error}; save it with numpy.save"
         ) from error
@@ -93,8 +78,8 @@ def read_arrays(path: Path, option: str) -> dict[str, NDArray[Any]]:
             members = archive.infolist()
             if (total := sum(member.file_size for member in members)) > MAX_BYTES:
                 raise ValueError(f"its arrays have {total} bytes, more than {MAX_BYTES}")
-            return {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
-    except _DAMAGED as error:
+            return {member.filename.removesuffix(".npy"): parse_npy(archive.read(member)) for member in members}
+    except ARRAY_ERRORS as error:
         raise ValueError(
             f"expected {option} to be an NPZ file of numbers, got {path}: {error}; save named arrays with numpy.savez"
         ) from error
@@ -116,23 +101,3 @@ def _content(path: Path, option: str) -> bytes:
     if not content:
         raise ValueError(f"expected {option} to be a file with arrays, got the empty file {path} (0 bytes)")
     return content
-
-
-def _array(content: bytes) -> NDArray[Any]:
-    """Return the array of the content of an NPY file.
-
-    Raises:
-        ValueError: the content is no NPY file, states more bytes than it has, or holds Python objects.
-    """
-    if not content.startswith(npy.MAGIC_PREFIX):
-        raise ValueError("it does not begin like an array of NumPy")
-    file = io.BytesIO(content)
-    read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read_header(file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are never loaded; convert them to numbers")
-    if (stated := math.prod(shape) * dtype.itemsize) > len(content) - file.tell():
-        raise ValueError(f"it states {stated} bytes of numbers, and has {len(content) - file.tell()}")
-    file.seek(0)
-    array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-    return array

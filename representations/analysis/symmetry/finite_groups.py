@@ -81,7 +81,7 @@ row and column, got 1 twice in row 1; the table is not that of a group
 
     @property
     def is_abelian(self) -> bool:
-        """Whether ``g·h = h·g`` for all elements."""
+        """Return whether ``g·h = h·g`` for all elements."""
         return bool((self.table == self.table.T).all())
 
     @cached_property

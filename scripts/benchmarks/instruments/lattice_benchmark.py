@@ -215,26 +215,27 @@ def draw_reduction(path: Path, seed: int) -> None:
         path: PNG file.
         seed: seed of the arm.
     """
-    import matplotlib.pyplot as plt
-
     from ....representations.analysis.lattices.latent_periods import estimate_periods
     from ....representations.analysis.lattices.move_reduction import projection_reduce
+    from ...reports.figure_registry import save_figure
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
     given = np.array([[1.0, 3.2], [0.25, 1.9]])
-    _draw_lattice(left, given, [(given, "tab:red", "given"), (projection_reduce(given).basis, "tab:blue", "reduced")])
-    left.set_title("a basis and its reduction")
-    arm = arm_trajectory(1500, seed, seed)
-    loops = loops_of_arm(arm)
-    basis = estimate_periods(loops, support=3).basis
-    right.plot(*loops.T, ".", ms=2, color="0.5", label="closed loops")
-    _draw_lattice(right, basis, [(basis, "tab:blue", "periods")])
-    right.set_title("closed loops of an arm, in unknown units")
-    for axes in (left, right):
-        axes.legend(loc="upper left", fontsize=8)
-        axes.set_aspect("equal")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    reduced = projection_reduce(given).basis
+    loops = loops_of_arm(arm_trajectory(1500, seed, seed))
+    periods = estimate_periods(loops, support=3).basis
+
+    def draw(figure: Any) -> None:
+        left, right = figure.subplots(1, 2)
+        _draw_lattice(left, given, [(given, "tab:red", "given"), (reduced, "tab:blue", "reduced")])
+        left.set_title("a basis and its reduction")
+        right.plot(*loops.T, ".", ms=2, color="0.5", label="closed loops")
+        _draw_lattice(right, periods, [(periods, "tab:blue", "periods")])
+        right.set_title("closed loops of an arm, in unknown units")
+        for axes in (left, right):
+            axes.legend(loc="upper left", fontsize=8)
+            axes.set_aspect("equal")
+
+    save_figure(path, draw, (8, 3.6), dpi=110)
 
 
 def _draw_lattice(axes: Any, basis: Bases, arrows: list[tuple[Bases, str, str]]) -> None:

@@ -244,16 +244,21 @@ def draw_success(figures: Mapping[str, float], file: Any) -> None:
         figures: success by ``"row: method"``.
         file: PNG file.
     """
-    import matplotlib.pyplot as plt
+    from matplotlib import colormaps
+
+    from ...reports.figure_registry import save_figure
 
     rows = list(dict.fromkeys(label.split(": ")[0] for label in figures))
-    figure, axis = plt.subplots(figsize=(9, 3.2), dpi=120)
-    for index, method in enumerate(METHODS):
-        values = [figures.get(f"{row}: {method}", np.nan) for row in rows]
-        axis.bar(np.arange(len(rows)) + (index - 2.5) / 7, values, 1 / 7, label=method)
-    axis.set_xticks(range(len(rows)), [row.replace(", ", "\n") for row in rows], fontsize=8)
-    axis.set(ylim=(0, 1.02), ylabel="success")
-    axis.legend(ncols=6, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, bbox_inches="tight")
-    plt.close(figure)
+
+    def draw(figure: Any) -> None:
+        axis = figure.subplots()
+        for index, method in enumerate(METHODS):
+            values = [figures.get(f"{row}: {method}", np.nan) for row in rows]
+            places = np.arange(len(rows)) + (index - 2.5) / 7
+            axis.bar(places, values, 1 / 7, label=method, color=colormaps["tab10"](index))
+        names = [row.replace(", ", "\n").replace("other camera and", "other camera\nand") for row in rows]
+        axis.set_xticks(range(len(rows)), names, fontsize=8)
+        axis.set(ylim=(0, 1.02), ylabel="success")
+        axis.legend(ncols=6, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+
+    save_figure(file, draw, (9, 3.4), dpi=110)

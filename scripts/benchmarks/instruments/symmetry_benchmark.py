@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,16 +201,21 @@ def _is_right(recovered: ActionGroup | None, world: FiniteWorld) -> bool:
 
 def draw_tables(run: InstrumentRun, found: dict[str, DiscoveredGroup]) -> None:
     """Draw the recovered multiplication tables of the groups in the paper."""
-    from matplotlib.figure import Figure
+    from ...reports.figure_registry import save_figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    axes = figure.subplots(1, len(PUBLISHED_GROUPS))
-    for axis, name in zip(axes, PUBLISHED_GROUPS, strict=True):
-        axis.set_title(name if name in found else f"{name}: not found")
-        axis.set_axis_off()
-        if name in found:
-            axis.imshow(found[name].table, cmap="viridis")
-            for (row, column), product in np.ndenumerate(found[name].table):
-                ink = "white" if 2 * product < len(found[name].table) else "black"
-                axis.text(column, row, str(product), ha="center", va="center", color=ink, fontsize=8)
-    figure.savefig(run.figure("tables"), dpi=90)
+    def draw(figure: Any) -> None:
+        for axis, name in zip(figure.subplots(1, len(PUBLISHED_GROUPS)), PUBLISHED_GROUPS, strict=True):
+            axis.set_title(name if name in found else f"{name}: not found")
+            axis.set_axis_off()
+            if name in found:
+                _draw_table(axis, found[name].table)
+
+    save_figure(run.figure("tables"), draw, (9, 3.2), dpi=90)
+
+
+def _draw_table(axis: Any, table: NDArray[np.int64]) -> None:
+    """Draw a multiplication table as coloured cells with the numbers of the products."""
+    axis.imshow(table, cmap="viridis")
+    for (row, column), product in np.ndenumerate(table):
+        ink = "white" if 2 * product < len(table) else "black"
+        axis.text(column, row, str(product), ha="center", va="center", color=ink, fontsize=8)

@@ -84,7 +84,7 @@ class AnalyzeAlignment(DataOptions, Command):
     max_points: int = 1000
     """Largest number of points of each set; more are thinned at random."""
     permutations: int = 1000
-    """Number of random labels for the expected score and the p-value."""
+    """Number of random assignments of points (or episodes) to the two sets, for the expected score and the p-value."""
 
     def run(self) -> dict[str, Any]:
         self.require_at_least(max_points=3, permutations=100)

@@ -28,7 +28,7 @@ class AnalyzeSymmetry(Command):
     file with the arrays frames and next_frames (N, H, W, C) uint8 and actions (N,) integers. An encoder is trained, on
     whose latents each action is a matrix. The group of the matrices is printed, and the element of each action. The
     groups that another seed finds, and that are found by counting which state follows which, are printed beside it; if
-    they differ, do not rely on it. Each action is needed at least 64 times. Writes nothing.
+    the groups differ, the result is not certain. Each action is needed at least 64 times. Writes nothing.
     """
 
     table: Annotated[Path | None, tyro.conf.Positional] = None
@@ -122,11 +122,10 @@ def read_transitions(path: Path) -> ActionData:
     Raises:
         ValueError: there is no such file, it is damaged, or its arrays do not fit.
     """
-    from ...representations.analysis.symmetry.action_data import action_data_of_arrays
+    from ...representations.analysis.symmetry.action_data import action_data_file, action_data_of_arrays
     from .array_files import read_arrays
 
-    file = path.expanduser()
-    file = file / "transitions.npz" if file.is_dir() else file
+    file = action_data_file(path.expanduser())
     return action_data_of_arrays(read_arrays(file, "--data"), f"--data {file}")
 
 

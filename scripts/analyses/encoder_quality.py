@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def report_useless_encoder(encoder: Encoder, option: str) -> None:
-    """Print a line if the card of an encoder says that it predicts worse than if nothing changed.
+    """Print a line if the card of an encoder says that it predicts worse than no change.
 
     Args:
         encoder: the encoder.

@@ -38,7 +38,7 @@ OptionalFlag = Annotated[
         str_from_instance=lambda value: [str(value).lower()],
     ),
 ]
-"""A flag that says yes, says no by ``false``, or is not given."""
+"""Optional flag: true, false, or None if it is not given."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DataOptions:
     group: str | None = None
     """Group that acts in data of others, such as R2 or SE2. For a trained encoder, its group by default."""
     format: str | None = None
-    """Format of the data set: equiact, minari, lerobot, robomimic or npz; found out by default."""
+    """Format of the data set: equiact, minari, lerobot, robomimic or npz; detected by default."""
     channel_first: OptionalFlag = None
     """Images in data of others have the shape (C, H, W). For a trained encoder, as in its training by default; false
     for (H, W, C)."""

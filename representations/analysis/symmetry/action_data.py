@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....envs.storage.json_npz import read_npz
+from ....envs.storage.json_npz import read_npz, write_npz
 
 _ARRAYS = ("frames", "actions", "next_frames")
 
@@ -116,11 +116,15 @@ def load_action_data(path: str | Path) -> ActionData:
     Raises:
         ValueError: there is no such file, it lacks an array, or the arrays do not fit.
     """
-    file = Path(path)
-    file = file / "transitions.npz" if file.is_dir() else file
+    file = action_data_file(Path(path))
     if not file.is_file():
         raise ValueError(f"expected an NPZ file with frames, actions and next_frames, got {file}, which does not exist")
     return action_data_of_arrays(read_npz(file), str(file))
+
+
+def action_data_file(path: Path) -> Path:
+    """Return the NPZ file that a path names: a file as it is, and ``transitions.npz`` in a folder."""
+    return path / "transitions.npz" if path.is_dir() else path
 
 
 def action_data_of_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> ActionData:
@@ -148,7 +152,10 @@ def action_data_of_arrays(arrays: Mapping[str, NDArray[Any]], source: str) -> Ac
 
 
 def save_action_data(path: str | Path, data: ActionData) -> None:
-    """Write transitions as an NPZ file that `load_action_data` reads.
+    """Write transitions as an NPZ file that `load_action_data` reads, complete or not at all.
+
+    Raises:
+        ArtifactError: the file cannot be written, or another program wrote the one that is there.
 
     Example:
         >>> import tempfile
@@ -158,4 +165,4 @@ def save_action_data(path: str | Path, data: ActionData) -> None:
         ...     len(load_action_data(folder))
         2
     """
-    np.savez_compressed(path, frames=data.frames, actions=data.actions, next_frames=data.next_frames)
+    write_npz(path, {name: getattr(data, name) for name in _ARRAYS})

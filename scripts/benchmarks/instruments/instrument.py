@@ -11,7 +11,7 @@ from ....envs.named_registry import Registry
 
 @dataclass(frozen=True)
 class InstrumentRun:
-    """What the benchmark of an analysis tool is told.
+    """Name the tool, the seed and the folders of one measurement.
 
     Attributes:
         tool: name of the tool.

@@ -106,7 +106,10 @@ def soccer_expert(agent: Floats, ball: Floats) -> Floats:
 
 
 def soccer_lessons(explored: Transitions, episodes: int, seed: int) -> tuple[NDArray[np.uint8], Floats]:
-    """Return frames of exploration and of noisy demonstrations, and the expert's actions in [-1, 1]."""
+    """Return frames of exploration and of noisy demonstrations, and the expert's actions in [-1, 1].
+
+    The expert reads the ground truth. Encoders, anchors and alignments do not.
+    """
     from ....agents.policies.demonstrations import demonstrate
 
     world = Soccer(min(episodes, 100), device="cpu")
@@ -157,7 +160,10 @@ def clone_policy(
 
 
 def pointer_lessons(transitions: Transitions) -> Floats:
-    """Return the expert's rotations, ``(cos, sin)`` of each frame, ``(F, 2)``: the class says where to point."""
+    """Return the expert's rotations, ``(cos, sin)`` of each frame, ``(F, 2)``: the class says where to point.
+
+    The expert reads the ground truth. Encoders, anchors and alignments do not.
+    """
     group, goals = SO2(), pointer_goals(transitions.ground_truth["orbit"][:, 0])
     return np.asarray(group.compose(goals, group.inverse(transitions.ground_truth["agent_pose"].astype(float))))
 

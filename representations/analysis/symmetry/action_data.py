@@ -55,7 +55,7 @@ class ActionData:
 
     @property
     def num_actions(self) -> int:
-        """Number of actions, ``k``."""
+        """Return the number of actions, ``k``."""
         return int(self.actions.max()) + 1
 
 

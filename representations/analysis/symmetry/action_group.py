@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...learning.config import check_range
 from .finite_groups import FiniteGroup, GroupTableError
-from .group_catalogue import identify
+from .group_catalogue import extend_isomorphism, identify
 from .group_recovery import DiscoveredGroup, NoGroupFoundError
 
 Latent = NDArray[np.float64]
@@ -24,11 +24,16 @@ class ActionGroupConfig:
 
     Attributes:
         max_order: largest number of elements of the group.
-        min_correlation: least correlation with which actions predict the directions of the latents that are kept.
+        horizon: directions of the latents are ordered by the correlation with which this many actions, one after
+            another, predict them. One action predicts the two directions of a plane that it turns unequally well,
+            several actions mix them.
         max_cuts: largest number of ways to cut the directions that are kept from the others.
+        min_correlation: least correlation with which each action predicts each direction that is kept.
+        max_leak: largest share of the square of a kept direction that an action carries out of those that are kept.
+            The share that is expected of sampling noise is subtracted.
+        min_motion: directions are kept if actions move them by at least this root mean square, in standard deviations.
         tolerances: distances below which two matrices are one element; √2 is the distance of matrices that are
             unrelated.
-        min_motion: directions are kept if actions move them by at least this root mean square, in standard deviations.
         min_margin: smallest margin of the table (`DiscoveredGroup.margin`). A quotient of the group that acts has a
             high margin, too: of all groups with at least this margin the largest is taken.
 
@@ -41,18 +46,22 @@ class ActionGroupConfig:
     """
 
     max_order: int = 24
-    min_correlation: float = 0.4
+    horizon: int = 4
     max_cuts: int = 12
-    tolerances: tuple[float, ...] = tuple(0.05 * 1.15**step for step in range(24))
+    min_correlation: float = 0.3
+    max_leak: float = 0.25
     min_motion: float = 0.2
+    tolerances: tuple[float, ...] = tuple(0.05 * 1.15**step for step in range(24))
     min_margin: float = 0.75
 
     def __post_init__(self) -> None:
         check_range(self, "max_order", at_least=1, at_most=64)
-        check_range(self, "min_correlation", at_least=0, below=1)
+        check_range(self, "horizon", at_least=1)
         check_range(self, "max_cuts", at_least=1)
-        check_range(self, "tolerances", above=0)
+        check_range(self, "min_correlation", above=0, below=1)
+        check_range(self, "max_leak", above=0, below=1)
         check_range(self, "min_motion", at_least=0)
+        check_range(self, "tolerances", above=0)
         check_range(self, "min_margin", at_least=0, below=1)
 
 
@@ -71,6 +80,24 @@ class ActionGroup:
     found: DiscoveredGroup
     elements: NDArray[np.int64]
 
+    def agrees_with(self, other: ActionGroup) -> bool:
+        """Return whether an isomorphism maps the element of each action to that in another group of these actions.
+
+        Args:
+            other: the group that was recovered in another way, or the known one.
+
+        Example:
+            >>> from equiact.representations.analysis.symmetry.group_constructors import cyclic_group
+            >>> found = DiscoveredGroup(cyclic_group(5), "C5", 1.0)
+            >>> one, same, other = (ActionGroup(found, np.array(each)) for each in ([1, 2], [3, 1], [1, 3]))
+            >>> one.agrees_with(same), one.agrees_with(other)
+            (True, False)
+        """
+        group, theirs = self.found.group, other.found.group
+        if group.order != theirs.order or len(self.elements) != len(other.elements):
+            return False
+        return extend_isomorphism(group, theirs, self.elements.tolist(), other.elements.tolist()) is not None
+
 
 def group_of_actions(
     before: Any, action: Any, after: Any, config: ActionGroupConfig = DEFAULT_ACTION_GROUP
@@ -78,8 +105,8 @@ def group_of_actions(
     """Recover the group that actions ``0, …, k − 1`` generate, given latents on which they act almost linearly.
 
     1. Latents are centred and whitened, so that the actions are orthogonal.
-    2. The matrix of each action is the orthogonal solution of ``min Σ ‖after − A before‖²`` (Procrustes), on the
-       directions that the actions move and predict.
+    2. The matrix of each action is the orthogonal solution of ``min Σ ‖after − A before‖²`` (Procrustes), on directions
+       that the actions predict and move, and that no action carries out of their span.
     3. Products of the matrices are added until the set is closed up to a tolerance; the table is
        ``g·h = argmin_l ‖A_g A_h − A_l‖``.
 
@@ -130,8 +157,10 @@ def action_matrices(
 ) -> list[NDArray[np.float64]]:
     """Return the orthogonal matrices ``(k, d, d)`` by which actions move whitened latents, see `group_of_actions`.
 
-    Directions are ordered by the correlation with which the actions predict them. How many to keep is not known: there
-    are matrices for a cut at each of the largest gaps of the correlations.
+    Directions are ordered by the correlation with which sequences of actions predict them. How many to keep is not
+    known: they are cut at each of the largest gaps of the correlations. A cut through the middle of a representation
+    is left out, because the actions carry its directions out of their span: half of a plane that is turned by 120°
+    looks like one that is mirrored, which would give a larger group.
 
     Args:
         before: ``(N, m)`` latents before the action.
@@ -140,28 +169,30 @@ def action_matrices(
         config: hyper-parameters.
 
     Returns:
-        Matrices on the ``d ≤ m`` directions that the actions predict and move, for each cut; ``d`` is 0 if none is
-        moved.
+        Matrices on ``d ≤ m`` directions, for each cut; ``d`` is 0 if the actions predict all directions and move none.
 
     Raises:
-        NoGroupFoundError: the actions predict no direction.
+        NoGroupFoundError: the actions predict no direction, or carry all of them to directions that they do not
+            predict.
 
     Example:
         >>> points = np.random.default_rng(0).normal(size=(50, 2))
         >>> action_matrices(points, np.zeros(50, int), -points)[0].shape
         (1, 2, 2)
     """
-    count = int(action.max()) + 1
-    first, second = _whitened(before, after, most=max(1, int(np.bincount(action).min()) // 2))
-    covariances = np.stack([second[action == a].T @ first[action == a] / (action == a).sum() for a in range(count)])
-    cuts = _cuts(np.linalg.eigvalsh(_mean_square(covariances)), config)
-    predicted = [each for cut in cuts if (each := _predicted(covariances, cut)).shape[1]]
-    if not predicted:
+    counts = np.bincount(action)
+    least = int(counts.min())
+    first, second = _whitened(before, after, most=max(1, least // 2))
+    covariances = np.stack([second[action == a].T @ first[action == a] / n for a, n in enumerate(counts)])
+    spans = [_kept_directions(covariances, least, each, config) for each in _leading_directions(covariances, config)]
+    kept = [span for span in spans if span is not None]
+    if not kept:
         raise NoGroupFoundError(
-            f"no group was found: the actions predict no direction of the latents with a correlation of at least "
-            f"{config.min_correlation}; give more transitions, or train the latents longer"
+            "no group was found: expected directions of the latents that each action predicts with a correlation of at "
+            f"least {config.min_correlation}, and that no action carries out of their span by a share of more than "
+            f"{config.max_leak}, got none; give more transitions of each action, or train the latents longer"
         )
-    return [_nearest_orthogonal(_moved(each, config.min_motion)) for each in predicted]
+    return [_nearest_orthogonal(basis.T @ covariances @ basis) for basis in kept]
 
 
 def _checked(before: Any, action: Any, after: Any) -> tuple[Latent, Latent, NDArray[np.int64]]:
@@ -195,45 +226,59 @@ def _whitened(before: Latent, after: Latent, most: int) -> tuple[Latent, Latent]
     return (before - mean) @ whiten, (after - mean) @ whiten
 
 
-def _restrict(matrices: NDArray[np.float64], strength: Latent, least: float) -> NDArray[np.float64]:
-    """Return the matrices on the eigenvectors of a symmetric matrix whose eigenvalues are at least ``least``."""
+def _leading_directions(covariances: NDArray[np.float64], config: ActionGroupConfig) -> list[NDArray[np.float64]]:
+    """Return orthonormal directions ``(m, d)``, those before each of the largest gaps of their correlations."""
+    strength = np.eye(covariances.shape[1])
+    for _ in range(config.horizon):
+        strength = (covariances.transpose(0, 2, 1) @ strength @ covariances).mean(0)
     values, vectors = np.linalg.eigh(strength)
-    basis = vectors[:, values >= least]
-    return np.asarray(basis.T @ matrices @ basis)
+    correlations = np.clip(values[::-1], 0, None) ** (0.5 / config.horizon)
+    gaps = correlations - np.append(correlations[1:], 0)
+    return [vectors[:, ::-1][:, : last + 1] for last in np.argsort(-gaps)[: config.max_cuts]]
 
 
-def _predicted(covariances: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """Return the covariances on the directions that actions predict with at least this squared correlation.
+def _kept_directions(
+    covariances: NDArray[np.float64], count: int, leading: NDArray[np.float64], config: ActionGroupConfig
+) -> NDArray[np.float64] | None:
+    """Return the directions in a span that actions move; None if they do not predict the span, or leave it."""
+    if _least_correlation(covariances, leading) < config.min_correlation:
+        return None
+    moved = _moved(covariances, leading, config.min_motion)
+    if moved.shape[1] == 0:  # that no action has an effect is known only if all directions are predicted
+        return moved if leading.shape[0] == leading.shape[1] else None
+    return moved if _largest_leak(covariances, count, moved) <= config.max_leak else None
 
-    One direction of a plane that an action turns is predicted less well without the other. If the cut has separated
-    such directions, the correlation of one falls, and it is dropped as well.
+
+def _least_correlation(covariances: NDArray[np.float64], basis: NDArray[np.float64]) -> float:
+    """Return the correlation with which the worst action predicts the worst direction in a span."""
+    return float(np.linalg.svd(basis.T @ covariances @ basis, compute_uv=False).min())
+
+
+def _moved(covariances: NDArray[np.float64], basis: NDArray[np.float64], min_motion: float) -> NDArray[np.float64]:
+    """Return the directions in a span that the nearest orthogonal matrices do not leave fixed."""
+    motion = _nearest_orthogonal(basis.T @ covariances @ basis) - np.eye(basis.shape[1])
+    values, vectors = np.linalg.eigh((motion.transpose(0, 2, 1) @ motion).mean(0))
+    return np.asarray(basis @ vectors[:, values >= min_motion**2])
+
+
+def _largest_leak(covariances: NDArray[np.float64], count: int, basis: NDArray[np.float64]) -> float:
+    """Return the largest share of ``‖C v‖²`` outside of a span, over all actions and all directions ``v`` in the span.
+
+    An entry of the covariance ``C`` of ``count`` transitions has a sampling noise of variance ``1 / count``: its
+    expected share is subtracted.
     """
-    kept = _restrict(covariances, _mean_square(covariances), least)
-    while 0 < kept.shape[1] < covariances.shape[1]:
-        covariances, kept = kept, _restrict(kept, _mean_square(kept), least)
-    return kept
+    from scipy.linalg import eigh
 
-
-def _moved(covariances: NDArray[np.float64], min_motion: float) -> NDArray[np.float64]:
-    """Return the covariances on the directions that the nearest orthogonal matrices do not leave fixed."""
-    motion = _nearest_orthogonal(covariances) - np.eye(covariances.shape[1])
-    return _restrict(covariances, _mean_square(motion), min_motion**2)
-
-
-def _mean_square(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of ``AᵀA`` over matrices ``(k, d, d)``."""
-    return np.asarray(np.einsum("aji,ajk->ik", matrices, matrices) / len(matrices))
-
-
-def _cuts(squared: NDArray[np.floating], config: ActionGroupConfig) -> list[float]:
-    """Return the squared correlations in the middle of the largest gaps whose upper end is large enough."""
-    correlations = np.append(0.0, np.sqrt(np.clip(squared, 0, 1)))
-    gaps = np.where(correlations[1:] >= config.min_correlation, np.diff(correlations), -1.0)
-    uppers = [index + 1 for index in np.argsort(-gaps)[: config.max_cuts] if gaps[index] >= 0]
-    return [float((correlations[upper - 1] + correlations[upper]) / 2) ** 2 for upper in uppers]
+    outside, dims = np.subtract(*basis.shape), basis.shape[1]
+    images = covariances @ basis
+    inside = basis.T @ images
+    total, stays = (each.transpose(0, 2, 1) @ each for each in (images, inside))
+    leaves = total - stays - outside / count * np.eye(dims)
+    return max(float(eigh(a, b, eigvals_only=True)[-1]) for a, b in zip(leaves, total, strict=True))
 
 
 def _nearest_orthogonal(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the orthogonal factors of the polar decompositions of matrices ``(k, d, d)``."""
     if matrices.shape[1] == 0:
         return matrices
     left, _, right = np.linalg.svd(matrices)

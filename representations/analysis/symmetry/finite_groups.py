@@ -56,22 +56,22 @@ row and column, got 1 twice in row 1; the table is not that of a group
 
     @property
     def order(self) -> int:
-        """Number of elements, ``n``."""
+        """Return the number of elements, ``n``."""
         return len(self.table)
 
     @cached_property
     def identity(self) -> int:
-        """The identity element."""
+        """Return the identity element."""
         return int((self.table == np.arange(self.order)).all(1).argmax())
 
     @cached_property
     def inverses(self) -> NDArray[np.int64]:
-        """Inverse of each element, ``(n,)``."""
+        """Return the inverse of each element, ``(n,)``."""
         return np.asarray((self.table == self.identity).argmax(1))
 
     @cached_property
     def orders(self) -> NDArray[np.int64]:
-        """Order of each element, ``(n,)``: the smallest ``k ≥ 1`` with ``gᵏ = 1``."""
+        """Return the order of each element, ``(n,)``: the smallest ``k ≥ 1`` with ``gᵏ = 1``."""
         orders = np.zeros(self.order, np.int64)
         power = np.arange(self.order)
         for exponent in range(1, self.order + 1):
@@ -86,13 +86,13 @@ row and column, got 1 twice in row 1; the table is not that of a group
 
     @cached_property
     def conjugacy_classes(self) -> tuple[tuple[int, ...], ...]:
-        """The sets ``{k·g·k⁻¹ : k ∈ G}``, each sorted, in the order of their smallest elements."""
+        """Return the sets ``{k·g·k⁻¹ : k ∈ G}``, each sorted, in the order of their smallest elements."""
         conjugates = self.table[self.table, self.inverses[:, None]]  # [k, g] = k g k⁻¹
         return tuple(sorted({tuple(sorted({int(g) for g in column})) for column in conjugates.T}))
 
     @cached_property
     def center(self) -> tuple[int, ...]:
-        """The elements that commute with all others, sorted."""
+        """Return the elements that commute with all others, sorted."""
         return tuple(int(g) for g in np.flatnonzero((self.table == self.table.T).all(1)))
 
     def subgroup(self, generators: Any) -> tuple[int, ...]:
@@ -118,40 +118,14 @@ row and column, got 1 twice in row 1; the table is not that of a group
         return tuple(sorted(found))
 
     @cached_property
-    def commutator_subgroup(self) -> tuple[int, ...]:
-        """The subgroup that the commutators ``g·h·g⁻¹·h⁻¹`` generate, sorted."""
-        commutators = self.table[self.table, self.inverses[self.table.T]]
-        return self.subgroup(np.unique(commutators))
-
-    @cached_property
     def generators(self) -> tuple[int, ...]:
-        """A small generating set, found greedily: each element enlarges the subgroup most."""
+        """Return a small generating set, found greedily: each element enlarges the subgroup most."""
         chosen: tuple[int, ...] = ()
         while len(self.subgroup(chosen)) < self.order:
             reached = set(self.subgroup(chosen))
             rest = [g for g in range(self.order) if g not in reached]
             chosen = (*chosen, max(rest, key=lambda g: len(self.subgroup((*chosen, g)))))
         return chosen
-
-    def relabelled(self, labels: Any) -> FiniteGroup:
-        """Return the same group with element ``g`` called ``labels[g]``.
-
-        Args:
-            labels: a permutation of ``0, …, n − 1``.
-
-        Raises:
-            ValueError: it is no permutation.
-
-        Example:
-            >>> FiniteGroup([[0, 1], [1, 0]]).relabelled([1, 0]).identity
-            1
-        """
-        new = np.asarray(labels)
-        if new.shape != (self.order,) or sorted(new.tolist()) != list(range(self.order)):
-            raise ValueError(f"expected a permutation of 0, …, {self.order - 1} as labels, got {new.tolist()}")
-        table = np.empty_like(self.table)
-        table[new[:, None], new] = new[self.table]
-        return FiniteGroup(table)
 
 
 def block_dimensions(order: int) -> list[tuple[int, ...]]:

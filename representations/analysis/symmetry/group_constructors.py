@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .finite_groups import MAX_ORDER, FiniteGroup
 
@@ -105,21 +106,41 @@ def group_from_permutations(generators: Sequence[Sequence[int]]) -> FiniteGroup:
         >>> group_from_permutations([[1, 2, 0], [1, 0, 2]]).is_abelian
         False
     """
+    array = generated_permutations(generators)
+    number = {element: index for index, element in enumerate(map(tuple, array.tolist()))}
+    return FiniteGroup(np.array([[number[tuple(row)] for row in element[array].tolist()] for element in array]))
+
+
+def generated_permutations(generators: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return all products of permutations, the identity first, in the order of `group_from_permutations`.
+
+    Args:
+        generators: permutations of ``0, …, m − 1``, each the list of the images.
+
+    Returns:
+        ``(n, m)`` integers, the images under each element.
+
+    Raises:
+        ValueError: a generator is no permutation, or there are more than 512 products.
+
+    Example:
+        >>> generated_permutations([[1, 2, 0]]).tolist()
+        [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    """
     moves = [tuple(int(image) for image in generator) for generator in generators]
     if not moves or any(sorted(move) != list(range(len(moves[0]))) for move in moves):
         raise ValueError(f"expected permutations of the same points 0, …, m − 1, got {list(map(list, generators))}")
     elements = [tuple(range(len(moves[0])))]
-    number = {elements[0]: 0}
+    known = set(elements)
     for element in elements:  # grows while it is iterated
         for move in moves:
             product = tuple(element[image] for image in move)
-            if product not in number:
-                number[product] = len(elements)
+            if product not in known:
+                known.add(product)
                 elements.append(product)
         if len(elements) > MAX_ORDER:
             raise ValueError(f"expected a group of at most {MAX_ORDER} elements, got more; give other generators")
-    array = np.array(elements)
-    return FiniteGroup(np.array([[number[tuple(row)] for row in element[array].tolist()] for element in array]))
+    return np.array(elements)
 
 
 def direct_product(*factors: FiniteGroup) -> FiniteGroup:

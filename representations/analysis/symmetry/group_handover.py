@@ -48,17 +48,17 @@ class TableGroup(Group):
 
     @cached_property
     def blocks(self) -> list[NDArray[np.float64]]:
-        """Matrices ``(n, d, d)`` of all elements, for each representation."""
+        """Return the matrices ``(n, d, d)`` of all elements, for each representation."""
         return faithful_representation(self.finite)
 
     @cached_property
     def elements(self) -> NDArray[np.float64]:
-        """Coordinates of all elements, ``(n, dim)``."""
+        """Return the coordinates of all elements, ``(n, dim)``."""
         return np.concatenate([block.reshape(len(block), -1) for block in self.blocks], 1)
 
     @property
     def dim(self) -> int:  # type: ignore[override]
-        """Sum of the squared dimensions of the representations."""
+        """Return the sum of the squared dimensions of the representations."""
         return int(self.elements.shape[1])
 
     def identity(self) -> np.ndarray[Any, Any]:
@@ -222,8 +222,8 @@ def transitions_of_actions(data: ActionData, recovered: ActionGroup) -> Transiti
     Example:
         >>> from equiact.representations.analysis.symmetry.group_recovery import DiscoveredGroup
         >>> images = np.zeros((4, 16, 16, 1), np.uint8)
-        >>> told = ActionGroup(DiscoveredGroup(cyclic_group(6), "C6", 1.0), np.array([1, 2]))
-        >>> transitions_of_actions(ActionData(images, np.array([0, 1, 0, 1]), images), told).group
+        >>> known = ActionGroup(DiscoveredGroup(cyclic_group(6), "C6", 1.0), np.array([1, 2]))
+        >>> transitions_of_actions(ActionData(images, np.array([0, 1, 0, 1]), images), known).group
         'C6'
     """
     name, elements = group_for_encoders(recovered.found.group, recovered.found.name)

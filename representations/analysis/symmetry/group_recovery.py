@@ -37,12 +37,12 @@ class DiscoveredGroup:
 
     @property
     def table(self) -> NDArray[np.int64]:
-        """The multiplication table, ``(n, n)``."""
+        """Return the multiplication table, ``(n, n)``."""
         return self.group.table
 
     @property
     def irreps(self) -> list[Matrices]:
-        """The irreducible representations, `irreducible_representations`."""
+        """Return the irreducible representations, see `irreducible_representations`."""
         return irreducible_representations(self.group)
 
 

@@ -37,15 +37,7 @@ def irreducible_representations(group: FiniteGroup, seed: int = 0) -> list[Matri
         >>> [irrep.shape for irrep in irreducible_representations(dihedral_group(3))]
         [(6, 1, 1), (6, 1, 1), (6, 2, 2)]
     """
-    _require_size(group)
-    generator = np.random.default_rng(seed)
-    for _ in range(10):
-        irreps = _distinct(_restricted_translations(group, generator))
-        if sum(irrep.shape[1] ** 2 for irrep in irreps) == group.order and all(
-            representation_error(group, irrep) < 1e-8 for irrep in irreps
-        ):
-            return sorted(irreps, key=_rank)
-    raise ArithmeticError(f"expected to decompose the regular representation of {group}, but the checks failed")
+    return _decompose(group, seed, real=False)
 
 
 def real_representations(group: FiniteGroup, seed: int = 0) -> list[NDArray[np.float64]]:
@@ -69,15 +61,7 @@ def real_representations(group: FiniteGroup, seed: int = 0) -> list[NDArray[np.f
         >>> [irrep.shape[1] for irrep in real_representations(cyclic_group(4))]
         [1, 1, 2]
     """
-    _require_size(group)
-    generator = np.random.default_rng(seed)
-    for _ in range(10):
-        irreps = _distinct(_restricted_translations(group, generator, real=True))
-        # A class of real dimension d fills d² / c of the regular representation: c = ⟨χ, χ⟩ is 1, 2 or 4.
-        filled = sum(irrep.shape[1] ** 2 * group.order / (abs(_traces(irrep)) ** 2).sum() for irrep in irreps)
-        if abs(filled - group.order) < 1e-6 and all(representation_error(group, irrep) < 1e-8 for irrep in irreps):
-            return [np.ascontiguousarray(irrep.real) for irrep in sorted(irreps, key=_rank)]
-    raise ArithmeticError(f"expected to decompose the regular representation of {group}, but the checks failed")
+    return [np.ascontiguousarray(irrep.real) for irrep in _decompose(group, seed, real=True)]
 
 
 def irrep_dims(group: FiniteGroup) -> tuple[int, ...]:
@@ -126,12 +110,25 @@ def regular_representation(group: FiniteGroup) -> NDArray[np.float64]:
     return np.asarray((group.table[:, None, :] == np.arange(group.order)[:, None]).astype(float))
 
 
-def _require_size(group: FiniteGroup) -> None:
+def _decompose(group: FiniteGroup, seed: int, real: bool) -> list[Matrices]:
+    """Return one irreducible part of the regular representation of each class, over the real or complex numbers."""
     if group.order > 128:
         raise ValueError(f"expected a group of at most 128 elements, got {group.order}")
+    generator = np.random.default_rng(seed)
+    for _ in range(10):
+        irreps = _distinct(_restricted_translations(group, generator, real))
+        filled = sum(irrep.shape[1] ** 2 / (_norm(irrep) if real else 1) for irrep in irreps)
+        if abs(filled - group.order) < 1e-6 and all(representation_error(group, irrep) < 1e-8 for irrep in irreps):
+            return sorted(irreps, key=_rank)
+    raise ArithmeticError(f"expected to decompose the regular representation of {group}, but the checks failed")
 
 
-def _restricted_translations(group: FiniteGroup, generator: np.random.Generator, real: bool = False) -> list[Matrices]:
+def _norm(matrices: Matrices) -> float:
+    """Return ``c = ⟨χ, χ⟩``: a real class of dimension ``d`` fills ``d² / c``, with ``c`` = 1, 2 or 4, of ``n``."""
+    return float((abs(_traces(matrices)) ** 2).mean())
+
+
+def _restricted_translations(group: FiniteGroup, generator: np.random.Generator, real: bool) -> list[Matrices]:
     """Return the left translations, restricted to the eigenspaces of a random Hermitian matrix that commutes."""
     n = group.order
     weights = generator.normal(size=n) + (0 if real else 1j) * generator.normal(size=n)

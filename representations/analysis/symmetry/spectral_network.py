@@ -89,7 +89,7 @@ class SpectralNetwork:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """The block dimensions ``d_i``."""
+        """Return the block dimensions ``d_i``."""
         return tuple(block.shape[1] for block in self.blocks)
 
     def features(self, x: Any) -> Blocks:
@@ -108,32 +108,6 @@ class SpectralNetwork:
             raise ValueError(f"expected vectors of shape (B, {len(self.blocks[0])}), got {vectors.shape}")
         transformed = [np.einsum("xg,gab->xab", vectors, block) for block in self.blocks]
         return tuple(each @ each.conj().transpose(0, 2, 1) for each in transformed)
-
-
-def unitarity_error(blocks: Blocks, weighted: bool = True) -> float:
-    """Return ``‖Ŵ Ŵ† − n·1‖² / n²``, where row ``g`` of ``Ŵ`` holds the entries of all ``√d_i W_i(g)``.
-
-    It vanishes for the Fourier transform of every group, by Plancherel's formula. Without weights, as published, it
-    vanishes for abelian groups only.
-
-    Args:
-        blocks: weights ``(n, d_i, d_i)`` with ``Σ d_i² = n``.
-        weighted: whether to multiply by ``√d_i``.
-
-    Raises:
-        ValueError: ``Σ d_i²`` is not ``n``.
-
-    Example:
-        >>> signs = np.array([[1.0, 1.0], [1.0, -1.0]])
-        >>> unitarity_error(tuple(signs[:, :, None, None]))
-        0.0
-    """
-    n = len(blocks[0])
-    if sum(block.shape[1] ** 2 for block in blocks) != n:
-        raise ValueError(f"expected blocks with Σ dᵢ² = {n}, got {[block.shape for block in blocks]}")
-    scales = [block.shape[1] ** 0.5 if weighted else 1.0 for block in blocks]
-    rows = np.concatenate([scale * block.reshape(n, -1) for scale, block in zip(scales, blocks, strict=True)], 1)
-    return float((abs(rows @ rows.conj().T - n * np.eye(n)) ** 2).sum() / n**2)
 
 
 def fit_spectral_network(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .action_data import ActionData
 from .action_group import ActionGroup
 from .group_catalogue import identify
-from .group_constructors import group_from_permutations
+from .group_constructors import generated_permutations, group_from_permutations
 from .group_recovery import DiscoveredGroup, NoGroupFoundError
 
 MAX_OBSERVATIONS = 8000
@@ -51,8 +51,9 @@ def group_of_matched_states(data: ActionData) -> ActionGroup:
         group = group_from_permutations(maps.tolist())
     except ValueError as error:
         raise NoGroupFoundError(f"no group was found: {error}") from error
+    elements = (generated_permutations(maps.tolist()) == maps[:, None]).all(2).argmax(1)
     margin = float((votes.max(2) / votes.sum(2)).min())
-    return ActionGroup(DiscoveredGroup(group, identify(group), margin), _elements(maps, group.order))
+    return ActionGroup(DiscoveredGroup(group, identify(group), margin), elements)
 
 
 def match_states(observations: Any) -> NDArray[np.int64]:
@@ -88,14 +89,3 @@ def match_states(observations: Any) -> NDArray[np.int64]:
     states = labels[inverse.ravel()]
     _, first, renumbered = np.unique(states, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[renumbered.ravel()], np.int64)
-
-
-def _elements(maps: NDArray[np.int64], order: int) -> NDArray[np.int64]:
-    """Return the number that `group_from_permutations` gives to each of its generators."""
-    found = [tuple(range(maps.shape[1]))]
-    for element in found:
-        for move in maps:
-            product = tuple(element[image] for image in move)
-            if product not in found:
-                found.append(product)
-    return np.array([found.index(tuple(move)) for move in maps.tolist()])

@@ -14,8 +14,7 @@ from ....representations.analysis.symmetry.group_constructors import cyclic_grou
 
 Image = NDArray[np.float64]
 
-SIDE = 20
-"""Height and width of the images."""
+_SIDE = 20  # height and width of the images: the lamps have their places on this grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +24,7 @@ class FiniteWorld:
     Attributes:
         group: the group, ground truth.
         actions: elements that the actions perform, ground truth.
-        images: ``(objects, n, SIDE, SIDE)`` in [0, 1], without disturbances.
+        images: ``(objects, n, 20, 20)`` in [0, 1], without disturbances.
     """
 
     group: FiniteGroup
@@ -94,14 +93,14 @@ def _pattern(index: int) -> Callable[[Image, Image], Image]:
 
 
 def _turned(turns: list[tuple[float, bool]]) -> Image:
-    """Return both objects, turned by angles and mirrored, ``(2, n, SIDE, SIDE)``."""
-    y, x = np.mgrid[1 : -1 : SIDE * 1j, -1 : 1 : SIDE * 1j] * 1.25
+    """Return both objects, turned by angles and mirrored, ``(2, n, 20, 20)``."""
+    y, x = np.mgrid[1 : -1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j] * 1.25
     images = []
     for index in range(2):
         for angle, mirrored in turns:  # the object g·o has at p the brightness of o at g⁻¹ p
             u, v = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
             images.append(_pattern(index)(u, -v if mirrored else v))
-    return np.stack(images).reshape(2, len(turns), SIDE, SIDE)
+    return np.stack(images).reshape(2, len(turns), _SIDE, _SIDE)
 
 
 def _cyclic_world() -> FiniteWorld:
@@ -116,8 +115,8 @@ def _dihedral_world() -> FiniteWorld:
 def _switch_world() -> FiniteWorld:
     """Return three lamps of two shapes; a lit lamp is bright, an unlit one is dim."""
     group = direct_product(*[cyclic_group(2)] * 3)
-    y, x = np.mgrid[0:SIDE, 0:SIDE]
-    images = np.zeros((2, 8, SIDE, SIDE))
+    y, x = np.mgrid[0:_SIDE, 0:_SIDE]
+    images = np.zeros((2, 8, _SIDE, _SIDE))
     for state in range(8):
         for lamp, (row, column) in enumerate([(5, 5), (5, 14), (14, 9)]):
             level = 0.9 if state >> (2 - lamp) & 1 else 0.35

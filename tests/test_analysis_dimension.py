@@ -10,7 +10,6 @@ import torch
 from equiact.representations.analysis.dimension import dimension_report, narrow_copies
 from equiact.representations.analysis.dimension.attention_geometry import (
     AttentionArchitecture,
-    attention_dimension,
     explain_exception,
     generic_attention_dimension,
     published_attention_dimension,
@@ -19,7 +18,6 @@ from equiact.representations.analysis.dimension.attention_geometry import (
 from equiact.representations.analysis.dimension.attention_network import (
     AttentionNetwork,
     AttentionWeights,
-    apply_attention,
     attention_invariants,
     move_along_fibre,
     same_attention,
@@ -57,7 +55,7 @@ from equiact.representations.analysis.dimension.modular_arithmetic import (
     random_prime,
 )
 from equiact.representations.analysis.dimension.module_derivatives import DimensionError, module_jacobian
-from equiact.representations.analysis.dimension.narrow_copies import narrow_copy, narrow_to, parameter_count
+from equiact.representations.analysis.dimension.narrow_copies import narrow_to, parameter_count
 from equiact.representations.analysis.dimension.polynomial_networks import (
     attend_modular,
     convolve_modular,
@@ -176,12 +174,12 @@ def test_single_layer_is_the_formula_of_the_paper():
     for a, d, out in [(1, 4, 3), (2, 4, 3), (4, 4, 4), (7, 4, 1)]:
         alpha = min(a, d)
         expected = 2 * alpha * d - alpha**2 + d * out - 1
-        assert attention_dimension(AttentionArchitecture((d, out), (a,))) == expected
-        assert attention_dimension(AttentionArchitecture((d, out), (a,), normalised=True)) == expected + 1
+        assert published_attention_dimension(AttentionArchitecture((d, out), (a,))) == expected
+        assert published_attention_dimension(AttentionArchitecture((d, out), (a,), normalised=True)) == expected + 1
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_attention_dimension_is_the_exact_rank(seed):
+def test_the_derived_dimension_is_the_exact_rank(seed):
     architecture = random_attention(np.random.default_rng(seed), tokens=(2, 3))
     report = compare_dimension(architecture, seed)
     assert report.rank == report.derived <= report.formula
@@ -222,9 +220,7 @@ def test_one_token_under_a_softmax_is_a_product_of_matrices():
     assert "softmax is 1" in report.note
 
 
-def test_formula_for_one_token_and_wrong_architectures_are_refused():
-    with pytest.raises(ValueError, match="at least 2 tokens"):
-        attention_dimension(AttentionArchitecture((4, 4), (2,), tokens=1))
+def test_wrong_architectures_are_refused():
     with pytest.raises(ConfigError, match=r"len\(dims\) = len\(inner\) \+ 1"):
         AttentionArchitecture((4, 4), (2, 2))
     for wrong in ({"dims": (4, 0)}, {"inner": (0,)}, {"tokens": 0}):
@@ -234,6 +230,13 @@ def test_formula_for_one_token_and_wrong_architectures_are_refused():
         exact_rank(AttentionArchitecture((4, 4), (2,), normalised=True))
     with pytest.raises(ValueError, match="smaller architecture"):
         exact_rank(AttentionArchitecture((400, 400), (400,)))
+
+
+def lightning(layers, x):
+    """The output by the definition ``V X Xᵀ A X`` with ``A = Kᵀ Q``, layer by layer."""
+    for layer in layers:
+        x = np.einsum("ij,bjt,bkt,kl,bls->bis", layer.value, x, x, layer.key.T @ layer.query, x)
+    return x
 
 
 def layers_of(dims, inner, seed=0):
@@ -249,7 +252,7 @@ def test_moves_along_the_fibre_keep_function_and_invariants(dims, inner):
     layers = layers_of(dims, inner)
     moved = move_along_fibre(layers, np.random.default_rng(1))
     x = np.random.default_rng(2).normal(size=(5, dims[0], 3))
-    np.testing.assert_allclose(apply_attention(moved, x), apply_attention(layers, x), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(lightning(moved, x), lightning(layers, x), rtol=1e-6, atol=1e-9)
     assert not np.allclose(moved[0].value, layers[0].value)
     assert same_attention(layers, moved)
     other = [*layers[:-1], AttentionWeights(layers[-1].query, layers[-1].key, 2 * layers[-1].value)]
@@ -265,12 +268,12 @@ def test_negative_scales_are_in_the_fibre():
     assert np.linalg.norm(forms[0]) == pytest.approx(1) and value.shape == (2, 3)
 
 
-def test_attention_as_matrices_is_the_module():
+def test_the_module_is_the_definition_of_lightning_attention():
     network = AttentionNetwork(AttentionArchitecture((3, 4, 2), (2, 1)))
     weights = [each.detach().numpy() for each in network.weights]
     layers = [AttentionWeights(*weights[i : i + 3]) for i in (0, 3)]
     x = torch.randn(5, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(network(x).detach().numpy(), apply_attention(layers, x.numpy()))
+    np.testing.assert_allclose(network(x).detach().numpy(), lightning(layers, x.numpy()))
 
 
 def test_softmax_columns_sum_to_one():
@@ -306,8 +309,6 @@ def test_weights_that_do_not_fit_are_refused():
         attention_invariants([*wide, *narrow])
     with pytest.raises(ValueError, match="at least one layer"):
         move_along_fibre([], np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"inputs of shape \(…, 3, t\)"):
-        apply_attention(wide, np.ones((2, 2)))
     zero = AttentionWeights(np.zeros((2, 3)), np.ones((2, 3)), np.ones((3, 3)))
     with pytest.raises(ValueError, match="scores that are not zero"):
         attention_invariants([zero])
@@ -585,19 +586,30 @@ def test_narrow_copies_keep_the_architecture():
         narrow_to(wide, (3, 32, 32), 500)
 
 
+class Idle(nn.Module):
+    """A layer that never runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return x
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
         (nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, groups=3)), "got Conv2d in layer 1"),
-        (nn.Sequential(nn.Conv2d(3, 7, 3)), "widths divisible by 2, got 7 in layer 0"),
+        (nn.Sequential(nn.Conv2d(3, 7, 3)), "at most 1 parameters, got 28 in the narrowest, with widths divided by 7"),
         (nn.Sequential(nn.Conv2d(4, 8, 3)), "inputs of shape"),
-        (nn.ReLU(), "layer with parameters"),
+        (Idle(), "layer with parameters in Idle, got none that runs"),
         (nn.Conv2d(3, 8, 3), "layers of a network only, got some in Conv2d"),
     ],
 )
 def test_modules_that_cannot_be_narrowed(module, message):
     with pytest.raises(DimensionError, match=message):
-        narrow_copy(module, (3, 8, 8), 2)
+        narrow_to(module, (3, 8, 8), 1)
 
 
 def test_redundancy_of_the_spatial_softmax_backbone_is_explained():
@@ -642,7 +654,8 @@ def test_an_encoder_without_a_pose_head_is_refused():
 
 
 def test_calibration_keeps_units_active():
-    copy = narrow_copy(make_backbone("strided", (32, 32, 3)), (3, 32, 32), 16, seed=2)
+    copy, divisor = narrow_to(make_backbone("strided", (32, 32, 3)), (3, 32, 32), 800, seed=2)
+    assert divisor == 16
     normalised = [layer for layer in copy.modules() if isinstance(layer, narrow_copies.Normalisation)]
     assert len(normalised) == 5 and all(layer.running_var.ne(1).all() and not layer.training for layer in normalised)
 

@@ -15,7 +15,7 @@ from .json_npz import parse_json
 CARD = "card.json"
 FORMAT = 2
 """Version of the layout of artefacts; other versions are refused."""
-KINDS = ("encoder", "density", "policy", "trigger", "dataset", "results", "lattice-reducer")
+KINDS = ("encoder", "density", "policy", "trigger", "dataset", "results", "lattice-reducer", "hyperbolic-vae")
 RESERVED = ("kind", "format", "sha256")
 """Keys of a card that `render_card` sets."""
 DEFAULT_LIMITS = ArtifactLimits()

@@ -12,6 +12,7 @@ import tyro
 
 from ..commands.command import Command
 from ..commands.registry import register_command
+from ..progress import progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class AnalyzeLattice(Command):
     Prints the geometric mean of the orthogonality defect before and after each reduction: pairwise moves, pairwise and
     projection moves, LLL (if python-flint is installed), and a network (with --reducer). With --loops prints the
     reduced periods. With --output writes the bases and transforms of the best reduction, or the periods and windings.
+    With --train writes a network to the folder --reducer.
     """
 
     bases: Annotated[Path | None, tyro.conf.Positional] = None
@@ -39,6 +41,8 @@ class AnalyzeLattice(Command):
     """Number of loops that must agree; raise it if some loops are false."""
     reducer: Path | None = None
     """Folder of a trained lattice reducer; none by default."""
+    train: bool = False
+    """Train a network on random bases first, about a minute; write it to --reducer, in place of one that is there."""
     output: Path | None = None
     """NPZ file to write; none by default."""
 
@@ -46,6 +50,7 @@ class AnalyzeLattice(Command):
         from ...envs.storage.artifacts import check_output_file
 
         self.require_at_least(support=1)
+        self._check_training()
         if self.output is not None:
             if self.output.suffix != ".npz":
                 raise ValueError(f"expected --output to end in .npz, got {self.output}")
@@ -56,10 +61,39 @@ class AnalyzeLattice(Command):
             return self._find_periods(load_numbers(self.loops, "--loops"))
         raise ValueError("expected an NPY file BASES, or --loops FILE, got both or none; name one file")
 
+    def _check_training(self) -> None:
+        """Check that a network can be trained and written.
+
+        Raises:
+            ValueError: --train is given without BASES or --reducer, or the folder holds other things.
+        """
+        from ...representations.analysis.lattices.lattice_network import KIND
+
+        if not self.train:
+            return
+        if self.bases is None or self.reducer is None:
+            missing = "BASES" if self.bases is None else "--reducer FOLDER"
+            raise ValueError(f"expected BASES and --reducer FOLDER with --train, got no {missing}; add it")
+        self.check_output("reducer", KIND)
+
+    def _train_reducer(self, folder: Path, dim: int) -> None:
+        """Train a network on random bases of a dimension, and write it."""
+        from ...representations.analysis.lattices.lattice_network import LatticeReducerConfig
+        from ...representations.analysis.lattices.lattice_training import train_lattice_reducer
+
+        config = LatticeReducerConfig()
+        with progress_bar("Training the reducer", config.steps, "updates") as show:
+            reducer = train_lattice_reducer(
+                dim, config, self.seed, lambda done, _, loss: show(done, note=f"loss {loss:.4f}")
+            )
+        reducer.save(folder)
+
     def _reduce(self, given: NDArray[np.float64]) -> dict[str, Any]:
         from ...representations.analysis.lattices.bases import check_basis, log_orthogonality_defect
 
         bases = check_basis(given)
+        if self.train and self.reducer is not None:
+            self._train_reducer(self.reducer, bases.shape[-1])
         reductions = {name: reduce(bases) for name, reduce in self._methods().items()}
         mean = {name: float(log_orthogonality_defect(each.basis).mean()) for name, each in reductions.items()}
         best = min(mean, key=lambda name: mean[name])

@@ -50,22 +50,22 @@ class AttentionArchitecture:
 
     @property
     def parameters(self) -> int:
-        """Number of entries of all queries, keys and values: ``Σ_i (2 a_i + d_i) d_{i−1}``."""
+        """Return the number of entries of all queries, keys and values: ``Σ_i (2 a_i + d_i) d_{i−1}``."""
         return sum((2 * a + after) * before for (before, after), a in zip(pairwise(self.dims), self.inner, strict=True))
 
     @property
     def bottlenecks(self) -> tuple[int, ...]:
-        """Numbers ``δ_i = min(d_0, …, d_{i−1})`` of a layer's input, ``i = 1, …, l``."""
+        """Return the numbers ``δ_i = min(d_0, …, d_{i−1})`` of a layer's input, ``i = 1, …, l``."""
         return tuple(accumulate(self.dims[:-1], min))
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """Ranks ``α_i = min(a_i, δ_i)`` of the bilinear forms."""
+        """Return the ranks ``α_i = min(a_i, δ_i)`` of the bilinear forms."""
         return tuple(map(min, self.inner, self.bottlenecks))
 
     @property
     def spans(self) -> tuple[int, ...]:
-        """Numbers ``ν_i ≤ δ_i`` of linear functions of the input that layers ``i, …, l`` read.
+        """Return the numbers ``ν_i ≤ δ_i`` of linear functions of the input that layers ``i, …, l`` read.
 
         ``ν_l = min(δ_l, 2α_l + d_l)`` and ``ν_i = min(δ_i, 2α_i + ν_{i+1})``.
         """
@@ -77,7 +77,7 @@ class AttentionArchitecture:
 
     @property
     def first_rank_one(self) -> int | None:
-        """Index (from 0) of the first layer whose input has rank one for every input of the network; None if none.
+        """Return the index (from 0) of the first layer whose input always has rank one; None if there is none.
 
         The input has rank one if there is one token, or the layer before has ``α = 1`` and no softmax.
         """
@@ -88,38 +88,23 @@ class AttentionArchitecture:
         return next((index + 1 for index, alpha in enumerate(self.ranks[:-1]) if alpha == 1), None)
 
 
-def attention_dimension(architecture: AttentionArchitecture) -> int:
+def published_attention_dimension(architecture: AttentionArchitecture) -> int:
     """Return the published dimension of the function space.
 
     ``Σ_i α_i (2δ_i − α_i) + Σ_{i<l} δ_{i+1} (δ_i − δ_{i+1}) + d_l δ_l − l``; ``−l`` is dropped for normalised
     attention, which is proved for one layer and conjectured for more. One lightning layer has ``2αd − α² + d'd − 1``.
 
-    Source: Henry, Marchetti, Kohn, ICLR 2025 (arXiv:2408.17221). The formula overcounts some architectures:
-    `published_formula_holds`.
+    Source: Henry, Marchetti, Kohn, ICLR 2025 (arXiv:2408.17221), for two tokens or more. The formula overcounts some
+    architectures, and all with one token: `published_formula_holds`.
 
     Args:
         architecture: widths, inner dimensions, tokens.
 
-    Raises:
-        ValueError: there is one token only, for which the formula does not hold.
-
     Example:
-        >>> attention_dimension(AttentionArchitecture((4, 4), (2,)))
+        >>> published_attention_dimension(AttentionArchitecture((4, 4), (2,)))
         27
-        >>> attention_dimension(AttentionArchitecture((4, 4), (2,), normalised=True))
+        >>> published_attention_dimension(AttentionArchitecture((4, 4), (2,), normalised=True))
         28
-    """
-    if architecture.tokens < 2:
-        raise ValueError("the formula needs at least 2 tokens, got 1; use generic_attention_dimension")
-    return published_attention_dimension(architecture)
-
-
-def published_attention_dimension(architecture: AttentionArchitecture) -> int:
-    """Return the value of the published formula (`attention_dimension`), for one token too.
-
-    Example:
-        >>> published_attention_dimension(AttentionArchitecture((4, 4), (2,), tokens=1))
-        27
     """
     delta, last = architecture.bottlenecks, architecture.dims[-1]
     forms = sum(alpha * (2 * each - alpha) for alpha, each in zip(architecture.ranks, delta, strict=True))
@@ -138,8 +123,8 @@ def generic_attention_dimension(architecture: AttentionArchitecture) -> int:
     token, only the symmetric part acts, of rank ``ρ = min(2α_i, ν_i)``: ``dim(M_i) = ρ ν_i − ρ(ρ − 1)/2``.
     One token under a softmax gives ``x ↦ P x``: the matrices of rank ``ρ = min(dims)``, ``ρ (d_0 + d_l − ρ)``.
 
-    It equals `attention_dimension` where `published_formula_holds`. It is derived here and checked by exact ranks; it
-    is no result of the paper.
+    It equals `published_attention_dimension` where `published_formula_holds`. It is derived here and checked by exact
+    ranks; it is no result of the paper.
 
     Args:
         architecture: widths, inner dimensions, tokens.
@@ -148,7 +133,7 @@ def generic_attention_dimension(architecture: AttentionArchitecture) -> int:
         >>> generic_attention_dimension(AttentionArchitecture((4, 4), (2,)))
         27
         >>> deep = AttentionArchitecture((4, 4, 4), (1, 4))
-        >>> attention_dimension(deep), generic_attention_dimension(deep)
+        >>> published_attention_dimension(deep), generic_attention_dimension(deep)
         (37, 31)
     """
     dims, spans = architecture.dims, architecture.spans
@@ -169,7 +154,7 @@ def _symmetric_forms(rank: int, size: int) -> int:
 
 
 def published_formula_holds(architecture: AttentionArchitecture) -> bool:
-    """Return whether `attention_dimension` is the dimension, and not too large.
+    """Return whether `published_attention_dimension` is the dimension, and not too large.
 
     Example:
         >>> published_formula_holds(AttentionArchitecture((4, 4, 4), (2, 1)))

@@ -75,30 +75,6 @@ class AttentionNetwork(nn.Module):
         return x
 
 
-def apply_attention(layers: Sequence[AttentionWeights], x: Floats) -> Floats:
-    """Return the output ``(…, d_l, t)`` of lightning attention for inputs ``(…, d_0, t)``.
-
-    Args:
-        layers: weights of each layer.
-        x: tokens as columns.
-
-    Raises:
-        ValueError: the widths of layers and input do not fit.
-
-    Example:
-        >>> layer = AttentionWeights(np.ones((1, 2)), np.ones((1, 2)), np.eye(2))
-        >>> apply_attention([layer], np.array([[1.0, 0.0], [0.0, 2.0]]))
-        array([[1., 2.],
-               [4., 8.]])
-    """
-    _require_chain(layers)
-    if x.ndim < 2 or x.shape[-2] != layers[0].value.shape[1]:
-        raise ValueError(f"expected inputs of shape (…, {layers[0].value.shape[1]}, t), got {x.shape}")
-    for layer in layers:
-        x = layer.value @ (x @ ((layer.key @ x).swapaxes(-1, -2) @ (layer.query @ x)))
-    return x
-
-
 def move_along_fibre(layers: Sequence[AttentionWeights], generator: np.random.Generator) -> list[AttentionWeights]:
     """Return other weights of the same function.
 

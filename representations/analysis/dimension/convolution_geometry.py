@@ -53,17 +53,17 @@ class ConvolutionArchitecture:
 
     @property
     def parameters(self) -> int:
-        """Number ``|k| = Σ k_l`` of parameters."""
+        """Return the number ``|k| = Σ k_l`` of parameters."""
         return sum(self.filters)
 
     @property
     def all_strides(self) -> tuple[int, ...]:
-        """Stride of each layer."""
+        """Return the stride of each layer."""
         return self.strides or (1,) * len(self.filters)
 
     @property
     def input_length(self) -> int:
-        """Length of the input that gives the number of outputs."""
+        """Return the length of the input that gives the number of outputs."""
         length = self.outputs
         for size, stride in zip(reversed(self.filters), reversed(self.all_strides), strict=True):
             length = (length - 1) * stride + size
@@ -71,12 +71,12 @@ class ConvolutionArchitecture:
 
     @property
     def projective_dims(self) -> tuple[int, ...]:
-        """Dimensions ``n_l = k_l − 1`` of the projective spaces of filters."""
+        """Return the dimensions ``n_l = k_l − 1`` of the projective spaces of filters."""
         return tuple(size - 1 for size in self.filters)
 
     @property
     def degrees(self) -> tuple[int, ...]:
-        """Degrees ``δ_l = r^{L−1−l}`` of the function in the filters."""
+        """Return the degrees ``δ_l = r^{L−1−l}`` of the function in the filters."""
         return tuple(self.power ** (len(self.filters) - 1 - layer) for layer in range(len(self.filters)))
 
 

@@ -78,7 +78,7 @@ class EffectiveDimension:
 
     @property
     def redundancy(self) -> int:
-        """Directions in parameter space that do not change the function: ``parameters − rank``."""
+        """Return the number of directions that do not change the function: ``parameters − rank``."""
         return self.parameters - self.rank
 
 

@@ -138,7 +138,7 @@ class ModularDual:
 
     @property
     def mT(self) -> ModularDual:  # noqa: N802 - the name of NumPy
-        """Transpose of the matrices."""
+        """Return the transpose of the matrices."""
         return ModularDual(self.value.swapaxes(-1, -2), self.tangent.swapaxes(-1, -2), self.prime)
 
     def power(self, exponent: int) -> ModularDual:

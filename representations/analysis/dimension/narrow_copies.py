@@ -34,6 +34,10 @@ def narrow_to(
 ) -> tuple[nn.Module, int]:
     """Return the widest narrow copy with at most a number of parameters, and the divisor of its widths.
 
+    The copy is in float64. All hidden and output widths are divided; the layer that runs first keeps its input
+    channels. Weights are random anew. Batch normalisation gets the statistics of random inputs, without which most
+    hidden units of a deep network would be off for all inputs.
+
     Args:
         module: a network of convolutions, linear layers and batch normalisation.
         input_shape: shape of one input, without the batch.
@@ -61,24 +65,6 @@ def narrow_to(
         f"expected a copy of at most {max_parameters} parameters, got {parameter_count(narrowest)} in the narrowest, "
         f"with widths divided by {divisor}; raise max_parameters"
     )
-
-
-def narrow_copy(module: nn.Module, input_shape: Sequence[int], divisor: int, seed: int = 0) -> nn.Module:
-    """Return a copy of a module in float64 whose hidden and output widths are divided by a number.
-
-    The layer that runs first keeps its input channels. Weights are random anew. Batch normalisation gets the statistics
-    of random inputs, without which most hidden units of a deep network would be off for all inputs.
-
-    Args:
-        module: a network of convolutions, linear layers and batch normalisation; other layers have no parameters.
-        input_shape: shape of one input, without the batch.
-        divisor: of all widths.
-        seed: seed of the random weights.
-
-    Raises:
-        DimensionError: a width is not divisible, a layer is of another kind, or no layer runs.
-    """
-    return _calibrated(_narrowed(module, input_shape, divisor, seed), input_shape, seed)
 
 
 def _widths(module: nn.Module, input_shape: Sequence[int]) -> list[int]:
@@ -168,22 +154,16 @@ def _narrow_layer(name: str, layer: nn.Module, divisor: int, is_first: bool) -> 
     """Return a new layer with divided widths.
 
     Raises:
-        DimensionError: a width is not divisible, or the layer is of another kind.
+        DimensionError: the layer is of another kind.
     """
-
-    def divided(width: int) -> int:
-        if width % divisor:
-            raise DimensionError(f"expected widths divisible by {divisor}, got {width} in layer {name}")
-        return width // divisor
-
     if isinstance(layer, nn.Linear):
-        inputs = layer.in_features if is_first else divided(layer.in_features)
-        return nn.Linear(inputs, divided(layer.out_features), bias=layer.bias is not None)
+        inputs = layer.in_features if is_first else layer.in_features // divisor
+        return nn.Linear(inputs, layer.out_features // divisor, bias=layer.bias is not None)
     if isinstance(layer, Convolution) and layer.groups == 1:
-        inputs = layer.in_channels if is_first else divided(layer.in_channels)
+        inputs = layer.in_channels if is_first else layer.in_channels // divisor
         convolution: nn.Module = type(layer)(
             inputs,
-            divided(layer.out_channels),
+            layer.out_channels // divisor,
             layer.kernel_size,  # type: ignore[arg-type]
             layer.stride,  # type: ignore[arg-type]
             layer.padding,  # type: ignore[arg-type]
@@ -193,7 +173,7 @@ def _narrow_layer(name: str, layer: nn.Module, divisor: int, is_first: bool) -> 
         )
         return convolution
     if isinstance(layer, Normalisation):
-        return type(layer)(divided(layer.num_features), layer.eps, affine=layer.affine)
+        return type(layer)(layer.num_features // divisor, layer.eps, affine=layer.affine)
     raise DimensionError(
         f"expected layers that can be narrowed (convolutions without groups, linear layers, batch normalisation), got "
         f"{type(layer).__name__} in layer {name or 'module'}; pass a narrower module"

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from .delaunay_graph import euclidean_delaunay_edges, hyperbolic_delaunay_edges
 from .hyperbolic_points import Geometry, HyperbolicPointsError
 from .point_set_distances import checked_pair
+from .triangulations import repeated_pair
 
 MIN_POINTS = 3
 """Fewest points of each set: the score of one or two says nothing about a distribution."""
@@ -35,7 +36,7 @@ class DelaunayAlignment:
 
     @property
     def expected_score(self) -> float:
-        """Expected score if points were assigned to A and B at random: ``1 − 2|A||B| / (n(n − 1))``, ``n = |A| + |B|``.
+        """Return the mean score of random assignments to A and B: ``1 − 2|A||B| / (n(n − 1))``, ``n = |A| + |B|``.
 
         Example:
             >>> delaunay_alignment([[0.0], [2.0]], [[1.0], [3.0]], geometry="euclidean").expected_score  # 1 − 8/12
@@ -69,12 +70,12 @@ class AlignmentTest:
 
     @property
     def detectable(self) -> float:
-        """The smallest separation that is above the scores of random labels; it is large if a set has few points."""
+        """Return the smallest separation above the scores of random labels; it is large if a set has few points."""
         return (self.high - self.expected) / (1 - self.expected)
 
     @property
     def verdict(self) -> str:
-        """The result in words.
+        """Return the result in words.
 
         Example:
             >>> points = np.random.default_rng(0).normal(size=(100, 2))
@@ -176,11 +177,9 @@ def _require_different(one: NDArray[np.float64], other: NDArray[np.float64]) -> 
     Raises:
         HyperbolicPointsError: one is; the message says which.
     """
-    _, first, inverse = np.unique(np.concatenate([one, other]), axis=0, return_index=True, return_inverse=True)
-    repeated = np.flatnonzero(first[inverse.ravel()] != np.arange(len(one) + len(other)))
-    if not repeated.size:
+    pair = repeated_pair(np.concatenate([one, other]))
+    if pair is None:
         return
-    pair = first[inverse.ravel()[repeated[0]]], repeated[0]
     names = [f"point {row} of A" if row < len(one) else f"point {row - len(one)} of B" for row in pair]
     raise HyperbolicPointsError(
         f"expected different points, got the same coordinates at {names[0]} and {names[1]}; remove one of them"

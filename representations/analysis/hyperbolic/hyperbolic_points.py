@@ -1,4 +1,4 @@
-"""Points of hyperbolic space of curvature −1 in three models, and their distances.
+"""Points of hyperbolic space of curvature −1 in three models.
 
 * Poincaré ball: ``y``, ``|y| < 1``. Angles are true.
 * Klein ball: ``p = 2y / (1 + |y|²)``, ``|p| < 1``. Geodesics are straight.
@@ -28,13 +28,12 @@ class HyperbolicPointsError(ValueError):
     """Points are outside their space, not finite, equal, or in a position that has no Delaunay graph."""
 
 
-def check_points(points: ArrayLike, what: str = "points", dim: int | None = None) -> Floats:
+def check_points(points: ArrayLike, what: str = "points") -> Floats:
     """Return points as a float64 array ``(n, d)``, after checking that they are finite.
 
     Args:
         points: ``(n, d)``, ``n ≥ 1`` and ``d ≥ 1``.
         what: name of the points in messages.
-        dim: number of coordinates that is expected; None for any.
 
     Raises:
         HyperbolicPointsError: the shape or type is another one, or a coordinate is not finite.
@@ -49,8 +48,6 @@ def check_points(points: ArrayLike, what: str = "points", dim: int | None = None
             f"expected {what} of shape (n, d) with real numbers, got shape {array.shape} of {array.dtype}; "
             "reshape each point to one row"
         )
-    if dim is not None and array.shape[1] != dim:
-        raise HyperbolicPointsError(f"expected {what} with {dim} coordinates, got {array.shape[1]}")
     array = array.astype(np.float64)
     if np.isfinite(array).all():
         return array  # type: ignore[no-any-return]
@@ -132,21 +129,16 @@ def squared_norm(points: Floats) -> Floats:
     return np.einsum("...i,...i->...", points, points)  # type: ignore[no-any-return]
 
 
-def poincare_to_lorentz(points: ArrayLike) -> Floats:
-    """Return ``((1 + |y|²), 2y) / (1 − |y|²)``, ``(n, d + 1)``.
+def lorentz_from_ball(y: Floats) -> Floats:
+    """Return the points of the Lorentz model ``((1 + |y|²), 2y) / (1 − |y|²)``, ``(n, d + 1)``.
 
-    Raises:
-        HyperbolicPointsError: a point is not inside the ball.
+    Args:
+        y: checked points of the Poincaré ball, ``(n, d)``.
 
     Example:
-        >>> poincare_to_lorentz([[0.5, 0.0]]).round(3).tolist()
+        >>> lorentz_from_ball(np.array([[0.5, 0.0]])).round(3).tolist()
         [[1.667, 1.333, 0.0]]
     """
-    return lorentz_from_ball(check_ball(points))
-
-
-def lorentz_from_ball(y: Floats) -> Floats:
-    """Return ``((1 + |y|²), 2y) / (1 − |y|²)`` of points that were checked."""
     gap = 1 - squared_norm(y)[:, None]
     return np.concatenate([2 / gap - 1, 2 * y / gap], axis=1)
 
@@ -173,70 +165,6 @@ def poincare_to_klein(points: ArrayLike) -> Floats:
     """
     y = check_ball(points)
     return check_ball(2 * y / (1 + squared_norm(y)[:, None]))
-
-
-def klein_to_poincare(points: ArrayLike) -> Floats:
-    """Return ``p / (1 + √(1 − |p|²))``, ``(n, d)``.
-
-    Raises:
-        HyperbolicPointsError: a point is not inside the ball.
-    """
-    p = check_ball(points)
-    return p / (1 + np.sqrt(1 - squared_norm(p)[:, None]))  # type: ignore[no-any-return]
-
-
-def lorentz_to_klein(points: ArrayLike) -> Floats:
-    """Return ``x / x₀``, ``(n, d)``.
-
-    Raises:
-        HyperbolicPointsError: a point is not on the hyperboloid, or is rounded to the sphere.
-    """
-    x = check_lorentz(points)
-    return check_ball(x[:, 1:] / x[:, :1])
-
-
-def klein_to_lorentz(points: ArrayLike) -> Floats:
-    """Return ``(1, p) / √(1 − |p|²)``, ``(n, d + 1)``.
-
-    Raises:
-        HyperbolicPointsError: a point is not inside the ball.
-    """
-    p = check_ball(points)
-    return np.column_stack([np.ones(len(p)), p]) / np.sqrt(1 - squared_norm(p)[:, None])
-
-
-def cosh_minus_one(x: Floats, y: Floats) -> Floats:
-    """Return ``cosh d(x, y) − 1 = 2|x − y|² / ((1 − |x|²)(1 − |y|²))``, which is accurate for near points.
-
-    Args:
-        x: points of the Poincaré ball, ``(..., d)``.
-        y: points of the Poincaré ball, of a shape that broadcasts.
-    """
-    return 2 * squared_norm(x - y) / ((1 - squared_norm(x)) * (1 - squared_norm(y)))
-
-
-def hyperbolic_distance(x: ArrayLike, y: ArrayLike, geometry: Literal["poincare", "lorentz"] = "poincare") -> Floats:
-    """Return the distances ``d(x_i, y_i) = 2 arsinh(|x − y| / √((1 − |x|²)(1 − |y|²)))``, ``(n,)``.
-
-    It equals ``arccosh((1 − ⟨p, q⟩) / √((1 − |p|²)(1 − |q|²)))`` in Klein coordinates, which loses all digits for near
-    points.
-
-    Args:
-        x: ``(n, d)``, or ``(n, d + 1)`` in the Lorentz model.
-        y: as many points, or one.
-        geometry: model of the points.
-
-    Raises:
-        HyperbolicPointsError: a point is not in the model, or the numbers of points or coordinates differ.
-
-    Example:
-        >>> hyperbolic_distance([[0.0, 0.0]], [[0.5, 0.0]]).round(4).tolist()  # log 3
-        [1.0986]
-    """
-    one, other = as_poincare(x, geometry), as_poincare(y, geometry)
-    if one.shape[1] != other.shape[1] or len(other) not in (1, len(one)):
-        raise HyperbolicPointsError(f"expected as many points of one dimension, got {one.shape} and {other.shape}")
-    return 2 * np.arcsinh(np.sqrt(cosh_minus_one(one, other) / 2))
 
 
 def _refuse(wrong: NDArray[np.bool_], points: Floats, expected: str, advice: str) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from ...learning.config import OptimConfig, check_range
+from ....envs.storage.artifacts import ArtifactError, load_into, read_artifact, write_artifact
+from ...learning.config import ConfigError, OptimConfig, check_range, from_dict, to_dict
 from .hyperbolic_points import HyperbolicPointsError
 from .wrapped_normal import WrappedNormal, exp_at_origin, log_at_origin
+
+KIND = "hyperbolic-vae"
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,6 @@ class HyperbolicVAE(nn.Module):
         config: hyper-parameters.
 
     Example:
-        >>> from dataclasses import replace
         >>> config = HyperbolicVAEConfig(optim=OptimConfig(steps=2, batch_size=4))
         >>> vae = HyperbolicVAE(8, config)
         >>> vae.fit(np.eye(8))
@@ -123,6 +127,29 @@ class HyperbolicVAE(nn.Module):
         with torch.no_grad():
             lorentz = self.posterior(self._checked(data)).mean.double().numpy()
         return lorentz[:, 1:] / (1 + np.sqrt(1 + np.square(lorentz[:, 1:]).sum(1, keepdims=True)))  # type: ignore[no-any-return]
+
+    def save(self, folder: str | Path) -> None:
+        """Write the network as a folder: the weights (safetensors) and a card (JSON).
+
+        Raises:
+            ArtifactError: the folder holds other things, or a weight is not finite.
+        """
+        write_artifact(folder, KIND, {"features": self.features, "config": to_dict(self.config)}, self.state_dict())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a saved network; nothing that is read is executed.
+
+        Raises:
+            ArtifactError: a file is missing, damaged or altered.
+        """
+        card, tensors = read_artifact(folder, KIND)
+        try:
+            features: Any = card["features"]
+            config = from_dict(HyperbolicVAEConfig, card["config"])
+        except (ConfigError, KeyError, TypeError) as error:
+            raise ArtifactError(f"expected the card of a hyperbolic VAE in {folder}, got {error}") from error
+        return load_into(lambda: cls(features, config), tensors, folder)
 
     def _checked(self, data: ArrayLike) -> Tensor:
         array = np.asarray(data, np.float64)

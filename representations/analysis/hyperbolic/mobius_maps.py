@@ -96,28 +96,3 @@ def centred(points: Floats) -> Floats:
     moved = mobius_add(-mean[1:] / (scale + mean[0]), points)
     farther = squared_norm(moved).max() >= squared_norm(points).max()
     return points if farther else moved
-
-
-def geodesic(start: ArrayLike, end: ArrayLike, steps: int = 16) -> Floats:
-    """Return points of a geodesic of the Poincaré ball at equal distances, ``(steps + 1, d)``.
-
-    Args:
-        start: first point, ``(d,)``.
-        end: last point, ``(d,)``.
-        steps: number of parts, at least 1.
-
-    Raises:
-        HyperbolicPointsError: a point is not inside the ball.
-
-    Example:
-        >>> geodesic([0.0, 0.0], [0.8, 0.0], steps=2).round(6).tolist()  # artanh 0.5 is half of artanh 0.8
-        [[0.0, 0.0], [0.5, 0.0], [0.8, 0.0]]
-    """
-    if steps < 1:
-        raise HyperbolicPointsError(f"expected at least one step along a geodesic, got {steps}")
-    first, last = check_ball(np.array([start, end], np.float64), "ends of a geodesic")
-    away = mobius_add(-first, last)
-    length = np.sqrt(squared_norm(away))
-    direction = away / length if length > 0 else away
-    along = np.tanh(np.linspace(0, 1, steps + 1) * np.arctanh(length))[:, None] * direction
-    return mobius_add(first, along)

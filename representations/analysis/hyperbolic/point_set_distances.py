@@ -1,4 +1,4 @@
-"""Distances between two sets of points in hyperbolic or Euclidean space: Chamfer and Wasserstein."""
+"""Distances between points and between sets of points in hyperbolic or Euclidean space: Chamfer and Wasserstein."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from .hyperbolic_points import (
     as_poincare,
     check_geometry,
     check_points,
-    cosh_minus_one,
     squared_norm,
 )
 
@@ -21,8 +20,8 @@ MAX_PAIRS = 25_000_000
 """Largest number of pairs for an assignment: 200 MB of distances."""
 MAX_TRANSPORT_PAIRS = 250_000
 """Largest number of variables of a linear programme, which takes about ten seconds."""
-CHUNK_VALUES = 4_000_000
-"""Coordinates of differences that are in memory at a time."""
+CHUNK_PAIRS = 4_000_000
+"""Pairs whose distances are in memory at a time: 32 MB."""
 
 
 def checked_pair(a: ArrayLike, b: ArrayLike, geometry: Geometry) -> tuple[Floats, Floats]:
@@ -49,11 +48,26 @@ def checked_pair(a: ArrayLike, b: ArrayLike, geometry: Geometry) -> tuple[Floats
     return one, other
 
 
-def pairwise_distances(one: Floats, other: Floats, geometry: Geometry) -> Floats:
-    """Return the distances ``(n, m)`` between two checked sets (`checked_pair`)."""
-    rows = max(1, CHUNK_VALUES // other.size)
-    parts = [_distances(one[begin : begin + rows], other, geometry) for begin in range(0, len(one), rows)]
-    return np.concatenate(parts)
+def pairwise_distances(a: ArrayLike, b: ArrayLike, geometry: Geometry = "poincare") -> Floats:
+    """Return the distances ``d(a_i, b_j)``, ``(n, m)``.
+
+    In hyperbolic space ``d = 2 arsinh(|x − y| / √((1 − |x|²)(1 − |y|²)))`` of points of the Poincaré ball. The form
+    with ``arccosh`` and Klein coordinates loses all digits for near points.
+
+    Args:
+        a: ``(n, d)``, or ``(n, d + 1)`` in the Lorentz model.
+        b: ``(m, d)``, or ``(m, d + 1)``.
+        geometry: ``"poincare"``, ``"lorentz"`` or ``"euclidean"``.
+
+    Raises:
+        HyperbolicPointsError: a point is not in the model, or the sets have different dimensions.
+
+    Example:
+        >>> pairwise_distances([[0.0, 0.0]], [[0.5, 0.0], [0.0, 0.0]]).round(4).tolist()  # log 3
+        [[1.0986, 0.0]]
+    """
+    one, other = checked_pair(a, b, geometry)
+    return _lengths(_separations(one, other, geometry), geometry)
 
 
 def chamfer_distance(a: ArrayLike, b: ArrayLike, geometry: Geometry = "poincare") -> float:
@@ -72,13 +86,13 @@ def chamfer_distance(a: ArrayLike, b: ArrayLike, geometry: Geometry = "poincare"
         1.2069
     """
     one, other = checked_pair(a, b, geometry)
-    rows = max(1, CHUNK_VALUES // other.size)
+    rows = max(1, CHUNK_PAIRS // len(other))
     to_other, to_one = np.empty(len(one)), np.full(len(other), np.inf)
     for begin in range(0, len(one), rows):
-        part = _distances(one[begin : begin + rows], other, geometry)
+        part = _separations(one[begin : begin + rows], other, geometry)
         to_other[begin : begin + rows] = part.min(1)
         to_one = np.minimum(to_one, part.min(0))
-    return float((to_other**2).mean() + (to_one**2).mean()) / 2
+    return float(sum((_lengths(each, geometry) ** 2).mean() for each in (to_other, to_one))) / 2
 
 
 def wasserstein_distance(a: ArrayLike, b: ArrayLike, geometry: Geometry = "poincare") -> float:
@@ -108,16 +122,26 @@ def wasserstein_distance(a: ArrayLike, b: ArrayLike, geometry: Geometry = "poinc
         raise HyperbolicPointsError(
             f"expected at most {limit} pairs of points, got {len(one)} × {len(other)}; {advice}"
         )
-    cost = pairwise_distances(one, other, geometry)
+    cost = _lengths(_separations(one, other, geometry), geometry)
     if equal:
         return float(cost[linear_sum_assignment(cost)].mean())
     return _transport_cost(cost)
 
 
-def _distances(one: Floats, other: Floats, geometry: Geometry) -> Floats:
-    if geometry == "euclidean":
-        return np.sqrt(squared_norm(one[:, None] - other))
-    return 2 * np.arcsinh(np.sqrt(cosh_minus_one(one[:, None], other) / 2))
+def _separations(one: Floats, other: Floats, geometry: Geometry) -> Floats:
+    """Return ``|x − y|²``, in hyperbolic space divided by ``(1 − |x|²)(1 − |y|²)``; they grow with the distance."""
+    from scipy.spatial.distance import cdist
+
+    table: Floats = cdist(one, other, "sqeuclidean")
+    if geometry != "euclidean":
+        table /= (1 - squared_norm(one))[:, None] * (1 - squared_norm(other))
+    return table
+
+
+def _lengths(separations: Floats, geometry: Geometry) -> Floats:
+    """Return the distances of `_separations`."""
+    root = np.sqrt(separations)
+    return root if geometry == "euclidean" else 2 * np.arcsinh(root)
 
 
 def _transport_cost(cost: Floats) -> float:

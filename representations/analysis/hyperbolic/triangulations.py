@@ -42,6 +42,24 @@ def expected_simplices(number: int, dim: int) -> float:
     return min(number * exp(log_mean), float(worst))
 
 
+def repeated_pair(points: Floats) -> tuple[int, int] | None:
+    """Return two rows ``i < j`` with the same coordinates; None if all rows differ.
+
+    Args:
+        points: ``(n, d)``.
+
+    Example:
+        >>> repeated_pair(np.array([[0.0, 1.0], [2.0, 3.0], [0.0, 1.0]]))
+        (0, 2)
+    """
+    order = np.lexsort(points.T)
+    same = np.flatnonzero((np.diff(points[order], axis=0) == 0).all(1))
+    if not same.size:
+        return None
+    i, j = sorted(map(int, order[same[0] : same[0] + 2]))
+    return i, j
+
+
 def check_position(points: Floats) -> None:
     """Check that there are at least two points, no two of them equal, and not too many for a triangulation.
 
@@ -51,9 +69,7 @@ def check_position(points: Floats) -> None:
     number, dim = points.shape
     if number < 2:
         raise HyperbolicPointsError(f"expected at least two points, got {number}")
-    order = np.lexsort(points.T)
-    if (same := np.flatnonzero((np.diff(points[order], axis=0) == 0).all(1))).size:
-        pair = sorted(int(each) for each in order[same[0] : same[0] + 2])
+    if pair := repeated_pair(points):
         raise HyperbolicPointsError(
             f"expected different points, got the same coordinates at {pair[0]} and {pair[1]}; remove one of them"
         )
@@ -85,7 +101,7 @@ def visible_facets(lorentz: Floats) -> tuple[Indices, Indices]:
         hull = ConvexHull(lorentz)
     except QhullError as error:
         raise degenerate(lorentz.shape[1] - 1) from error
-    _require_all(hull.vertices, lorentz)
+    _require_all(hull.simplices, lorentz)
     visible = hull.equations[:, -1] > 0
     renumbered = np.where(visible, np.cumsum(visible) - 1, -1)
     return hull.simplices[visible].astype(np.int64), renumbered[hull.neighbors[visible]]
@@ -106,7 +122,7 @@ def euclidean_simplices(points: Floats) -> Indices:
         triangulation = Delaunay(points - points.mean(0))
     except QhullError as error:
         raise degenerate(points.shape[1]) from error
-    _require_all(np.unique(triangulation.simplices), points)
+    _require_all(triangulation.simplices, points)
     simplices: Indices = triangulation.simplices.astype(np.int64)
     return simplices
 
@@ -119,10 +135,11 @@ def degenerate(dim: int) -> HyperbolicPointsError:
     )
 
 
-def _require_all(found: NDArray[Any], points: Floats) -> None:
+def _require_all(simplices: NDArray[Any], points: Floats) -> None:
     """Check that every point is a corner of some simplex, as it is without rounding."""
-    if len(found) < len(points):
-        lost = np.setdiff1d(np.arange(len(points)), found)
+    is_corner = np.zeros(len(points), bool)
+    is_corner[simplices] = True
+    if (lost := np.flatnonzero(~is_corner)).size:
         raise HyperbolicPointsError(
             f"expected points that double precision can tell apart, got {len(lost)} that merge with others, the first "
             f"at {lost[0]}; remove points that are very near to others, or lie far out"

@@ -93,40 +93,6 @@ def _require_not_singular(basis: NDArray[np.float64]) -> None:
         )
 
 
-def gram(basis: ArrayLike) -> NDArray[np.float64]:
-    """Return the Gram matrices ``Bᵀ B`` of bases ``(..., n, n)``; rotations ``R B`` have the same.
-
-    Raises:
-        LatticeError: see `check_basis`.
-
-    Example:
-        >>> gram([[1, 2], [0, 1]]).tolist()
-        [[1.0, 2.0], [2.0, 5.0]]
-    """
-    checked = check_basis(basis)
-    result: NDArray[np.float64] = np.swapaxes(checked, -1, -2) @ checked
-    return result
-
-
-def normalised_gram(basis: ArrayLike) -> NDArray[np.float64]:
-    """Return ``Bᵀ B / |det B|^(2/n)``, of determinant 1: invariant to rotations and scaling of space.
-
-    Args:
-        basis: ``(..., n, n)``.
-
-    Raises:
-        LatticeError: see `check_basis`.
-
-    Example:
-        >>> normalised_gram([[2, 0], [0, 8]]).tolist()
-        [[0.25, 0.0], [0.0, 4.0]]
-    """
-    checked = check_basis(basis)
-    log_volume = np.linalg.slogdet(checked)[1]
-    unit = checked / np.exp(log_volume / checked.shape[-1])[..., None, None]
-    return gram(unit)
-
-
 def log_orthogonality_defect(basis: ArrayLike) -> Any:
     """Return ``log δ(B) = Σ_i log ‖b_i‖ − log |det B| ≥ 0``; it is 0 for orthogonal vectors (Hadamard's inequality).
 

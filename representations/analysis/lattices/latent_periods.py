@@ -12,20 +12,44 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...learning.config import check_range
 from .bases import LatticeError
 from .move_reduction import projection_reduce
 
-_MAX_PAIRS = 2**20
-_MAX_CLUSTERS = 256
-"""Number of the shortest distinct loops from which the lattice is found; all loops then refine it."""
 _BLOCK = 512
-_LEAST_UNWOUND = 10
-"""Number of loops that must not wind: the ratios of the first few lengths are large by chance."""
+"""Rows of the table of distances that are in memory at a time."""
 _GIVE_TOLERANCE = "give --tolerance (tolerance of estimate_periods)"
-_LEAST_RESIDUALS = 10
-"""Number of residuals for each dimension, from which their covariance is known well enough to compare directions."""
-_LEAST_SPREAD = 1e-3
-"""Smallest standard deviation of residuals, in units of the tolerance, that is no rounding."""
+
+
+@dataclass(frozen=True)
+class PeriodsConfig:
+    """Set how closed loops and their lattice are found.
+
+    Attributes:
+        max_pairs: largest number of pairs of frames that look the same; more are refused.
+        max_clusters: number of the shortest distinct loops from which the lattice is found; all loops then refine it.
+        min_unwound: number of loops that must not wind, to find the tolerance: ratios of the first few lengths are
+            large by chance.
+        min_residuals: number of residuals for each dimension, from which their covariance is taken as the metric.
+        min_spread: smallest standard deviation of residuals, in units of the tolerance, that is no rounding.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    max_pairs: int = 2**20
+    max_clusters: int = 256
+    min_unwound: int = 10
+    min_residuals: int = 10
+    min_spread: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("max_pairs", "max_clusters", "min_unwound", "min_residuals"):
+            check_range(self, name, at_least=1)
+        check_range(self, "min_spread", above=0)
+
+
+DEFAULT_PERIODS = PeriodsConfig()
 
 
 @dataclass(frozen=True)
@@ -46,20 +70,23 @@ class Periods:
     fits: NDArray[np.bool_]
 
 
-def closed_loops(observations: ArrayLike, displacements: ArrayLike, threshold: float) -> NDArray[np.float64]:
+def closed_loops(
+    observations: ArrayLike, displacements: ArrayLike, threshold: float, config: PeriodsConfig = DEFAULT_PERIODS
+) -> NDArray[np.float64]:
     """Return the summed displacements between any two frames of a trajectory that look the same.
 
     Args:
         observations: ``(T, d)``, latents or images as vectors.
         displacements: ``(T - 1, n)``, performed between consecutive frames, in any units.
         threshold: largest Euclidean distance of two observations that look the same.
+        config: largest number of pairs.
 
     Returns:
         ``(m, n)``. Loops that do not wind are among them; they are near 0.
 
     Raises:
-        LatticeError: wrong shapes, values that are not finite, a threshold that is not positive, or more than a million
-            pairs.
+        LatticeError: wrong shapes, values that are not finite, a threshold that is not positive, or more pairs than
+            ``config.max_pairs``.
 
     Example:
         >>> angle = 0.5 * np.pi * np.arange(6)
@@ -81,23 +108,27 @@ def closed_loops(observations: ArrayLike, displacements: ArrayLike, threshold: f
         near = square[rows, None] + square - 2 * seen[rows] @ seen.T <= threshold**2
         first, second = np.nonzero(near & (np.arange(len(seen)) > rows[:, None]))
         count += len(first)
-        if count > _MAX_PAIRS:
-            raise LatticeError(f"expected at most {_MAX_PAIRS} pairs that look the same, got more; lower the threshold")
+        if count > config.max_pairs:
+            raise LatticeError(
+                f"expected at most {config.max_pairs} pairs that look the same, got more; lower the threshold"
+            )
         loops.append(position[second] - position[rows[first]])
     return np.concatenate(loops)
 
 
-def loop_tolerance(loops: ArrayLike) -> float:
+def loop_tolerance(loops: ArrayLike, config: PeriodsConfig = DEFAULT_PERIODS) -> float:
     """Return the length of the longest loop that does not wind: the error that other loops have, too.
 
     Sorted lengths ``l_1 ≤ l_2 ≤ …`` have a gap between loops that do not wind and the shortest period. It is where the
-    ratio ``l_{k+1} / l_k`` is largest, among ``k ≥ 10`` of the shorter half.
+    ratio ``l_{k+1} / l_k`` is largest, among ``k ≥ min_unwound`` of the shorter half.
 
     Args:
         loops: ``(m, n)``, as from `closed_loops`.
+        config: number of loops that must not wind.
 
     Raises:
-        LatticeError: all loops are 0, fewer than 20 are not, or the lengths have no gap by a factor of two.
+        LatticeError: all loops are 0, fewer than ``2 · min_unwound`` are not, or the lengths have no gap by a factor of
+            two.
 
     Example:
         >>> turns = np.repeat([[0.0], [1.0], [2.0]], 20, 0)
@@ -109,15 +140,16 @@ def loop_tolerance(loops: ArrayLike) -> float:
     given, length = len(length), length[length > 0]
     if not len(length):
         raise LatticeError(f"expected loops that are not all 0, got {given} loops of length 0; move farther")
-    if len(length) < 2 * _LEAST_UNWOUND:
+    least = config.min_unwound
+    if len(length) < 2 * least:
         raise LatticeError(
-            f"expected at least {2 * _LEAST_UNWOUND} loops that are not 0, to find the tolerance from those that do "
+            f"expected at least {2 * least} loops that are not 0, to find the tolerance from those that do "
             f"not wind, got {len(length)}; record a longer trajectory, or {_GIVE_TOLERANCE}"
         )
-    half = length[_LEAST_UNWOUND - 1 : len(length) // 2 + 1]
+    half = length[least - 1 : len(length) // 2 + 1]
     if (half[1:] / half[:-1]).max(initial=0) < 2:
         raise LatticeError(
-            f"expected {_LEAST_UNWOUND} or more short loops that do not wind, with an error, and a gap by a factor of "
+            f"expected {least} or more short loops that do not wind, with an error, and a gap by a factor of "
             f"two from their lengths to the shortest period, got no gap in {len(length)} loops, the shortest of length "
             f"{length[0]:.3g}, and {given - len(length)} of length 0: the tolerance cannot be found; {_GIVE_TOLERANCE} "
             "below a quarter of the shortest period"
@@ -125,7 +157,9 @@ def loop_tolerance(loops: ArrayLike) -> float:
     return float(half[(half[1:] / half[:-1]).argmax()])
 
 
-def estimate_periods(loops: ArrayLike, tolerance: float | None = None, support: int = 1) -> Periods:
+def estimate_periods(
+    loops: ArrayLike, tolerance: float | None = None, support: int = 1, config: PeriodsConfig = DEFAULT_PERIODS
+) -> Periods:
     """Estimate the lattice of which all loops are elements, up to an error.
 
     1. Loops within ``2 · tolerance`` of each other are averaged. Loops within ``tolerance`` of 0, and means of fewer
@@ -143,6 +177,7 @@ def estimate_periods(loops: ArrayLike, tolerance: float | None = None, support: 
         tolerance: largest error of a loop, in units of the displacements; below a quarter of the shortest period. If
             None, that of `loop_tolerance`.
         support: number of loops that must agree; larger than 1 if some loops are false.
+        config: numbers of loops and residuals that the steps need.
 
     Raises:
         LatticeError: wrong shapes or values; the loops span fewer than ``n`` directions; or they are elements of no
@@ -155,13 +190,13 @@ def estimate_periods(loops: ArrayLike, tolerance: float | None = None, support: 
     """
     given = _finite("loops", loops)
     if tolerance is None:
-        tolerance = loop_tolerance(given)
+        tolerance = loop_tolerance(given, config)
     if not 0 < tolerance < np.inf or support < 1:
         raise LatticeError(f"expected a positive tolerance and support, got {tolerance} and {support}")
-    means = _cluster_means(given, tolerance, support)
+    means = _cluster_means(given, tolerance, support, config.max_clusters)
     basis = _generated_lattice(means, tolerance)
     basis = _refined(basis, given, tolerance)
-    basis = _canonical(basis, _residual_metric(basis, given, tolerance))
+    basis = _canonical(basis, _residual_metric(basis, given, tolerance, config))
     coefficients, left = _remainder(basis, given)
     residual = np.linalg.norm(left, axis=1)
     return Periods(basis, coefficients.astype(np.int64), residual, residual <= tolerance)
@@ -178,12 +213,14 @@ def _finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _cluster_means(loops: NDArray[np.float64], tolerance: float, support: int) -> NDArray[np.float64]:
+def _cluster_means(
+    loops: NDArray[np.float64], tolerance: float, support: int, max_clusters: int
+) -> NDArray[np.float64]:
     """Return the means of the shortest groups of loops that agree up to their sign, shortest first."""
     left = loops[np.linalg.norm(loops, axis=1) > tolerance]
     left = left[np.argsort(np.linalg.norm(left, axis=1), kind="stable")]
     means: list[NDArray[np.float64]] = []
-    while len(left) and len(means) < _MAX_CLUSTERS:
+    while len(left) and len(means) < max_clusters:
         sign = np.where(left @ left[0] < 0, -1.0, 1.0)[:, None]
         near = np.linalg.norm(sign * left - left[0], axis=1) <= 2 * tolerance
         if near.sum() >= support:
@@ -257,12 +294,14 @@ def _refined(basis: NDArray[np.float64], loops: NDArray[np.float64], tolerance: 
         radius *= 2
 
 
-def _residual_metric(basis: NDArray[np.float64], loops: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+def _residual_metric(
+    basis: NDArray[np.float64], loops: NDArray[np.float64], tolerance: float, config: PeriodsConfig
+) -> NDArray[np.float64]:
     """Return ``W`` with ``Wᵀ W = C⁻¹``, which whitens the residuals; the identity if ``C`` is singular."""
     _, left = _remainder(basis, loops)
     left = left[np.linalg.norm(left, axis=1) <= tolerance]
     spread, directions = np.linalg.eigh(left.T @ left / max(len(left), 1))
-    if len(left) < _LEAST_RESIDUALS * len(basis) or spread[0] <= (_LEAST_SPREAD * tolerance) ** 2:
+    if len(left) < config.min_residuals * len(basis) or spread[0] <= (config.min_spread * tolerance) ** 2:
         return np.eye(len(basis))
     result: NDArray[np.float64] = (directions / np.sqrt(spread)).T
     return result

@@ -48,7 +48,9 @@ class LatticeReducerConfig:
         width: number of channels that do not.
         proposals: number of moves that the network proposes for each vector.
         steps: number of updates.
-        lr: learning rate of Adam at the start; it falls linearly to 3 % of it.
+        lr: learning rate of Adam at the start.
+        final_lr_share: share of it at the end; the learning rate falls linearly.
+        max_grad_norm: norm to which larger gradients are scaled.
         batch_size: bases in one update.
         bases: number of stuck bases that are drawn for the training.
         search: number of random corrections around each proposal.
@@ -65,6 +67,8 @@ class LatticeReducerConfig:
     proposals: int = 8
     steps: int = 1000
     lr: float = 5e-3
+    final_lr_share: float = 0.03
+    max_grad_norm: float = 1.0
     batch_size: int = 128
     bases: int = 8192
     search: int = 3
@@ -74,7 +78,9 @@ class LatticeReducerConfig:
     def __post_init__(self) -> None:
         for name in ("layers", "channels", "width", "proposals", "steps", "batch_size", "bases", "search"):
             check_range(self, name, at_least=1, at_most=2**20)
-        check_range(self, "lr", above=0)
+        for name in ("lr", "max_grad_norm"):
+            check_range(self, name, above=0)
+        check_range(self, "final_lr_share", above=0, at_most=1)
         check_range(self, "search_scale", above=0)
         check_range(self, "stuck_weight", at_least=0)
 

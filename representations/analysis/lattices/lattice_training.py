@@ -53,13 +53,13 @@ def train_lattice_reducer(
     gram = stuck_gram_matrices(chosen.bases, dim, generator)
     dual = torch.linalg.inv(gram)
     optimiser = torch.optim.Adam(reducer.parameters(), chosen.lr)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1, 0.03, chosen.steps)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1, chosen.final_lr_share, chosen.steps)
     for step in range(1, chosen.steps + 1):
         rows = torch.randint(len(gram), (chosen.batch_size,), generator=generator)
         loss = search_loss(reducer, gram[rows], dual[rows], generator)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(reducer.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(reducer.parameters(), chosen.max_grad_norm)
         optimiser.step()
         schedule.step()
         if progress is not None and (step % 50 == 0 or step == chosen.steps):

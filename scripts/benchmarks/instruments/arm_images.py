@@ -24,7 +24,7 @@ class ArmTrajectory:
 
     @property
     def periods(self) -> NDArray[np.float64]:
-        """Ground truth: the periods, ``(2, 2)``, as columns."""
+        """Return the ground truth of the periods, ``(2, 2)``, as columns."""
         return 2 * np.pi * self.units
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,39 @@ if TYPE_CHECKING:
     from ....representations.analysis.dimension.attention_geometry import AttentionArchitecture
     from ....representations.analysis.dimension.convolution_geometry import ConvolutionArchitecture
 
-_MAX_PARAMETERS = 150
-"""Parameters of random architectures: an exact rank takes about a hundredth of a second."""
+
+@dataclass(frozen=True)
+class DimensionBenchmarkConfig:
+    """Set the size of the benchmark; the defaults are those of the full one.
+
+    Attributes:
+        architectures: random architectures of each family; a quarter of them with one token.
+        max_parameters: parameters of random attention networks; an exact rank takes about a hundredth of a second then.
+        wide_filters: whether critical points are also counted where that takes more than a few seconds.
+        backbone_parameters: backbones without a copy this narrow are left out.
+        widths: widths of the softmax attention of the figure.
+    """
+
+    architectures: int = 1000
+    max_parameters: int = 150
+    wide_filters: bool = True
+    backbone_parameters: int = 3000
+    widths: tuple[int, ...] = tuple(range(3, 11))
+
+
+QUICK = DimensionBenchmarkConfig(architectures=120, wide_filters=False, backbone_parameters=1000)
+"""Size of the quick benchmark."""
 
 
 @register_instrument("dimension")
 def run_dimension(run: InstrumentRun) -> dict[str, float | str]:
     """Count architectures whose formula is the rank, count critical points, and measure the redundancy of networks."""
-    count = 120 if run.quick else 1000
+    config = QUICK if run.quick else DimensionBenchmarkConfig()
+    count, most = config.architectures, config.max_parameters
     generator = np.random.default_rng((run.seed, 19))
-    attention = [random_attention(generator, tokens=(2, 3)) for _ in range(count)]
-    exceptions = [random_attention(generator, tokens=(1,)) for _ in range(count // 4)]
-    softmax = [random_attention(generator, tokens=(2, 3), normalised=True) for _ in range(count)]
+    attention = [random_attention(generator, (2, 3), max_parameters=most) for _ in range(count)]
+    exceptions = [random_attention(generator, (1,), max_parameters=most) for _ in range(count // 4)]
+    softmax = [random_attention(generator, (2, 3), normalised=True, max_parameters=most) for _ in range(count)]
     convolutions = [random_convolution(generator) for _ in range(count)]
     values: dict[str, float | str] = {}
     families: dict[str, list[AttentionArchitecture] | list[ConvolutionArchitecture]] = {
@@ -35,14 +57,14 @@ def run_dimension(run: InstrumentRun) -> dict[str, float | str]:
     }
     for row, architectures in families.items():
         values |= {f"{row}: {column}": value for column, value in compare_many(architectures, run.seed).items()}
-    values |= count_points(run.seed, run.quick)
-    values |= measure_redundancy(run.seed, 1000 if run.quick else 3000)
-    values |= reproduce_softmax_figure(run.figure("softmax") if run.draws else None, run.seed)
+    values |= count_points(run.seed, config.wide_filters)
+    values |= measure_redundancy(run.seed, config.backbone_parameters)
+    values |= reproduce_softmax_figure(run.figure("softmax") if run.draws else None, run.seed, config.widths)
     return values
 
 
 def random_attention(
-    generator: np.random.Generator, tokens: tuple[int, ...], normalised: bool = False
+    generator: np.random.Generator, tokens: tuple[int, ...], normalised: bool = False, max_parameters: int = 150
 ) -> AttentionArchitecture:
     """Return an attention network of one to three layers, with widths up to 6 and inner dimensions up to 4.
 
@@ -50,6 +72,7 @@ def random_attention(
         generator: source of random numbers.
         tokens: numbers of tokens to choose from.
         normalised: whether the scores go through a softmax.
+        max_parameters: largest number of parameters; networks with more are drawn again.
     """
     from ....representations.analysis.dimension.attention_geometry import AttentionArchitecture
 
@@ -58,7 +81,7 @@ def random_attention(
         dims = tuple(int(each) for each in generator.integers(1, 7, layers + 1))
         inner = tuple(int(each) for each in generator.integers(1, 5, layers))
         found = AttentionArchitecture(dims, inner, int(generator.choice(tokens)), normalised)
-        if found.parameters <= _MAX_PARAMETERS:
+        if found.parameters <= max_parameters:
             return found
 
 
@@ -98,12 +121,12 @@ def compare_many(
     }
 
 
-def count_points(seed: int, quick: bool) -> dict[str, float | str]:
+def count_points(seed: int, wide_filters: bool) -> dict[str, float | str]:
     """Return numbers of critical points by formula and by a Gröbner basis.
 
     Args:
         seed: seed of the data.
-        quick: whether to leave out cases that take more than a few seconds.
+        wide_filters: whether to count cases that take more than a few seconds.
     """
     from ....representations.analysis.dimension.convolution_geometry import (
         ConvolutionArchitecture,
@@ -123,7 +146,7 @@ def count_points(seed: int, quick: bool) -> dict[str, float | str]:
     ]:
         values[f"{name}: critical points, formula"] = segre_veronese_ed_degree(dims, degrees)
         values[f"{name}: critical points, counted"] = count_segre_veronese_critical_points(dims, degrees, seed)
-    networks = [((2, 1), 3), ((2, 1, 1), 2), ((3, 1), 2), ((2, 2), 2)] + [((2, 2), 3), ((2, 3), 2)] * (not quick)
+    networks = [((2, 1), 3), ((2, 1, 1), 2), ((3, 1), 2), ((2, 2), 2)] + [((2, 2), 3), ((2, 3), 2)] * wide_filters
     for filters, power in networks:
         architecture = ConvolutionArchitecture(filters, power)
         row = f"filters {filters}, power {power}"
@@ -165,19 +188,19 @@ def measure_redundancy(seed: int, max_parameters: int) -> dict[str, float | str]
     return values
 
 
-def reproduce_softmax_figure(path: Path | None, seed: int) -> dict[str, float | str]:
-    """Return dimensions of softmax attention with two layers, three tokens and ``a = 2``, for widths 3 to 10.
+def reproduce_softmax_figure(path: Path | None, seed: int, widths: tuple[int, ...]) -> dict[str, float | str]:
+    """Return dimensions of softmax attention with two layers, three tokens and ``a = 2``, by width.
 
     Source: figure 3 of Henry, Marchetti, Kohn, ICLR 2025 (arXiv:2408.17221).
 
     Args:
         path: file of the figure; none is drawn if None.
         seed: seed of weights and inputs.
+        widths: widths of all layers; 3 to 10 in the paper.
     """
     from ....representations.analysis.dimension.attention_geometry import AttentionArchitecture
     from ....representations.analysis.dimension.dimension_report import compare_dimension
 
-    widths = range(3, 11)
     reports = [
         compare_dimension(AttentionArchitecture((width,) * 3, (2, 2), tokens=3, normalised=True), seed)
         for width in widths

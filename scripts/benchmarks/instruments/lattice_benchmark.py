@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,8 +20,37 @@ if TYPE_CHECKING:
     from ....representations.encoders.equivariant_encoder import EquivariantEncoder
 
 Bases = NDArray[np.float64]
-_PYTHON_LLL = 20
-"""Number of lattices on which the LLL algorithm in Python is timed."""
+
+
+@dataclass(frozen=True)
+class LatticeBenchmarkConfig:
+    """Set the size of the benchmark; the defaults are those of the full one.
+
+    Attributes:
+        dims: dimensions of the lattices; the network is trained on the last one.
+        bases: bases of each dimension; a quarter of them for the skew ones.
+        python_bases: bases on which the LLL algorithm in Python is timed.
+        reducer_steps: updates of the network.
+        arm_steps: steps of the arm; a third of them is held out.
+        loop_share: share of all pairs of images that count as the same.
+        support: loops that must agree.
+        encoder_steps: updates of the encoders of the arm.
+        horizon: steps after which the hit rate is measured.
+    """
+
+    dims: tuple[int, ...] = (2, 3, 4, 6, 8)
+    bases: int = 20_000
+    python_bases: int = 20
+    reducer_steps: int = 4000
+    arm_steps: int = 6000
+    loop_share: float = 0.002
+    support: int = 5
+    encoder_steps: int = 4000
+    horizon: int = 10
+
+
+QUICK = LatticeBenchmarkConfig(bases=2000, reducer_steps=800, arm_steps=3000, encoder_steps=1200)
+"""Size of the quick benchmark."""
 
 
 @register_instrument("lattice")
@@ -29,18 +59,18 @@ def run_lattice(run: InstrumentRun) -> dict[str, float | str]:
     from ....representations.analysis.lattices.lattice_network import LatticeReducerConfig
     from ....representations.analysis.lattices.lattice_training import train_lattice_reducer
 
-    config = LatticeReducerConfig(steps=800 if run.quick else 4000)
-    reducer = train_lattice_reducer(8, config, seed=run.seed)
+    config = QUICK if run.quick else LatticeBenchmarkConfig()
+    largest = config.dims[-1]
+    reducer = train_lattice_reducer(largest, LatticeReducerConfig(steps=config.reducer_steps), seed=run.seed)
     values: dict[str, float | str] = {}
-    count = 2000 if run.quick else 20000
-    for dim in (2, 3, 4, 6, 8):
-        bases = random_bases(count, dim, run.seed)
-        values |= _row(f"n = {dim}", compare_reductions(bases, reducer, run.seed))
-    skew = random_bases(count // 4, 8, run.seed, skew=True)
-    values |= _row("n = 8, skew", compare_reductions(skew, reducer, run.seed))
-    values |= _row("arm", measure_arm(run))
+    for dim in config.dims:
+        bases = random_bases(config.bases, dim, run.seed)
+        values |= _row(f"n = {dim}", compare_reductions(bases, reducer, run.seed, config.python_bases))
+    skew = random_bases(config.bases // 4, largest, run.seed, skew=True)
+    values |= _row(f"n = {largest}, skew", compare_reductions(skew, reducer, run.seed, config.python_bases))
+    values |= _row("arm", measure_arm(config, run.seed))
     if run.draws:
-        draw_reduction(run.figure("reduction"), run.seed)
+        draw_reduction(run.figure("reduction"), run.seed, config.loop_share)
     return values
 
 
@@ -64,13 +94,14 @@ def random_bases(count: int, dim: int, seed: int, skew: bool = False) -> Bases:
     return usable
 
 
-def compare_reductions(bases: Bases, reducer: LatticeReducer, seed: int) -> dict[str, float]:
+def compare_reductions(bases: Bases, reducer: LatticeReducer, seed: int, python_bases: int) -> dict[str, float]:
     """Return the geometric means of the defects, relative to that of LLL, and lattices per second.
 
     Args:
         bases: ``(B, n, n)``.
         reducer: a trained network.
         seed: seed of the random search.
+        python_bases: bases on which the LLL algorithm in Python is timed.
     """
     from ....representations.analysis.lattices.bases import log_orthogonality_defect
     from ....representations.analysis.lattices.lll import lll_reduce
@@ -93,7 +124,7 @@ def compare_reductions(bases: Bases, reducer: LatticeReducer, seed: int) -> dict
     values = {"LLL_defect": float(np.exp(defects["LLL"]))}
     values |= {name: float(np.exp(defects[name] - defects["LLL"])) for name in methods if name != "LLL"}
     values |= {f"{name}_per_s": speeds[name] for name in ("LLL", "projection", "network")}
-    values["LLL_in_Python_per_s"] = python_lll_speed(bases[:_PYTHON_LLL])
+    values["LLL_in_Python_per_s"] = python_lll_speed(bases[:python_bases])
     return values
 
 
@@ -148,28 +179,37 @@ def python_lll_speed(bases: Bases) -> float:
     return len(given) / (time.perf_counter() - begin)
 
 
-def measure_arm(run: InstrumentRun) -> dict[str, float]:
-    """Return the error of the estimated periods, and hit rates of encoders with the estimated and the true torus."""
+def measure_arm(config: LatticeBenchmarkConfig, seed: int) -> dict[str, float]:
+    """Return the error of the estimated periods, and hit rates of encoders with the estimated and the known torus.
+
+    Args:
+        config: size of the benchmark.
+        seed: seed of the arm and of the encoders.
+    """
     from ....representations.analysis.lattices.latent_periods import estimate_periods
 
-    steps = 3000 if run.quick else 6000
-    training, held_out = (arm_trajectory(steps // part, run.seed + 1000 * part, run.seed) for part in (1, 3))
-    loops = loops_of_arm(training)
-    periods = estimate_periods(loops, support=5)
+    training, held_out = (arm_trajectory(config.arm_steps // part, seed + 1000 * part, seed) for part in (1, 3))
+    loops = loops_of_arm(training, config.loop_share)
+    periods = estimate_periods(loops, support=config.support)
     values = {"loops": float(len(loops)), "period_error_percent": 100 * period_error(periods.basis, training.periods)}
-    for name, basis in (("recovered", periods.basis), ("told", training.periods)):
-        values[f"hit_rate_{name}"] = arm_hit_rate(training, held_out, basis, run)
+    for name, basis in (("estimated", periods.basis), ("known", training.periods)):
+        values[f"hit_rate_{name}_periods"] = arm_hit_rate(training, held_out, basis, config, seed)
     return values
 
 
-def loops_of_arm(arm: ArmTrajectory) -> NDArray[np.float64]:
-    """Return the closed loops: the closest 0.2 % of all pairs of images look the same."""
+def loops_of_arm(arm: ArmTrajectory, share: float) -> NDArray[np.float64]:
+    """Return the closed loops: the closest pairs of images look the same.
+
+    Args:
+        arm: the trajectory.
+        share: share of all pairs that look the same.
+    """
     from scipy.spatial.distance import pdist
 
     from ....representations.analysis.lattices.latent_periods import closed_loops
 
     pixels = arm.frames.reshape(len(arm.frames), -1) / 255
-    threshold = float(np.quantile(pdist(pixels[:: max(len(pixels) // 500, 1)]), 0.002))
+    threshold = float(np.quantile(pdist(pixels[:: max(len(pixels) // 500, 1)]), share))
     return closed_loops(pixels, arm.actions, threshold)
 
 
@@ -189,8 +229,18 @@ def period_error(basis: Bases, ground_truth: Bases) -> float:
     return float((np.linalg.norm(basis - expected, axis=0) / np.linalg.norm(expected, axis=0)).max())
 
 
-def arm_hit_rate(training: ArmTrajectory, held_out: ArmTrajectory, basis: Bases, run: InstrumentRun) -> float:
-    """Return the hit rate after ten steps of a class–pose encoder whose group is the torus of a basis of periods."""
+def arm_hit_rate(
+    training: ArmTrajectory, held_out: ArmTrajectory, basis: Bases, config: LatticeBenchmarkConfig, seed: int
+) -> float:
+    """Return the hit rate of a class–pose encoder whose group is the torus of a basis of periods.
+
+    Args:
+        training: trajectory that the encoder learns from.
+        held_out: trajectory on which it is measured.
+        basis: ``(2, 2)`` periods, as columns.
+        config: updates of the encoder, and the horizon of the hit rate.
+        seed: seed of the encoder.
+    """
     from ....envs.data.transitions import Transitions
     from ....representations.analysis.lattices.torus_chart import torus_displacements
     from ....representations.encoders.class_pose import ClassPoseConfig
@@ -203,17 +253,18 @@ def arm_hit_rate(training: ArmTrajectory, held_out: ArmTrajectory, basis: Bases,
         start = np.arange(len(elements))
         return Transitions(arm.frames, start, start + 1, elements.astype(np.float32), group=group)
 
-    config = ClassPoseConfig(backbone="strided", optim=OptimConfig(steps=1200 if run.quick else 4000))
-    encoder = train_encoder(transitions(training), config, seed=run.seed, device="cpu")
-    return hit_rate(cast("EquivariantEncoder", encoder), sample_trajectories(transitions(held_out), 10))
+    learning = ClassPoseConfig(backbone="strided", optim=OptimConfig(steps=config.encoder_steps))
+    encoder = train_encoder(transitions(training), learning, seed=seed, device="cpu")
+    return hit_rate(cast("EquivariantEncoder", encoder), sample_trajectories(transitions(held_out), config.horizon))
 
 
-def draw_reduction(path: Path, seed: int) -> None:
+def draw_reduction(path: Path, seed: int, loop_share: float) -> None:
     """Draw a skew basis and the reduced basis of a plane lattice, and the loops of an arm with their periods.
 
     Args:
         path: PNG file.
         seed: seed of the arm.
+        loop_share: share of all pairs of images that look the same.
     """
     from ....representations.analysis.lattices.latent_periods import estimate_periods
     from ....representations.analysis.lattices.move_reduction import projection_reduce
@@ -221,7 +272,7 @@ def draw_reduction(path: Path, seed: int) -> None:
 
     given = np.array([[1.0, 3.2], [0.25, 1.9]])
     reduced = projection_reduce(given).basis
-    loops = loops_of_arm(arm_trajectory(1500, seed, seed))
+    loops = loops_of_arm(arm_trajectory(1500, seed, seed), loop_share)
     periods = estimate_periods(loops, support=3).basis
 
     def draw(figure: Any) -> None:

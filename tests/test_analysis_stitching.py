@@ -9,10 +9,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from equiact.agents.evaluation.rollouts import evaluate_policy
 from equiact.agents.policies.encode_observation import EncodeObservation
+from equiact.agents.policies.gaussian_policy import SquashedGaussianPolicy
+from equiact.agents.policies.sac import SACConfig
 from equiact.agents.policies.sb3_features import EncoderFeatures
-from equiact.agents.policies.sb3_vec_env import observe_state
 from equiact.agents.policies.stitched_encoder import RelativeEncoder, StitchedEncoder
 from equiact.envs.data.minari_dataset import save_transitions
 from equiact.envs.data.trajectories import episode_ids
@@ -57,18 +57,20 @@ from equiact.representations.encoders.translation_encoder import TranslationEnco
 from equiact.representations.learning.config import ConfigError
 from equiact.representations.metrics.rigid_alignment import align_rigidly
 from equiact.scripts.analyses.analyze_stitching import AnalyzeStitching
-from equiact.scripts.benchmarks.instruments.stitching_benchmark import PolicyTest, StitchingConfig, draw_success
+from equiact.scripts.benchmarks.instruments.stitching_benchmark import (
+    PolicyTest,
+    StitchingConfig,
+    draw_success,
+    standardisation,
+    train_policy,
+)
 from equiact.scripts.benchmarks.instruments.stitching_digits import DigitsConfig, measure_digits
 from equiact.scripts.benchmarks.instruments.stitching_worlds import (
-    CloningConfig,
     ColouredPointers,
+    Pointing,
     SideSoccer,
-    clone_policy,
     collect_in,
     in_side_axes,
-    pointer_goals,
-    pointer_lessons,
-    soccer_expert,
 )
 from equiact.scripts.cli import main
 from hypothesis import given, settings
@@ -183,7 +185,7 @@ def test_gradients_are_finite_with_zeros_and_constants():
         (lambda: cosine_relative(normal(3, 2), normal(3, 4)), "the 4 coordinates of the anchors, got 2"),
         (lambda: cosine_relative(normal(3), normal(3, 4)), r"latents of shape \(n, dim\), got \(3,\)"),
         (lambda: CosineRelative(np.array([[1.0, np.nan]] * 3)), "finite anchors"),
-        (lambda: CosineRelative(np.array([[0.0, 0.0], [1.0, 0.0]])), "one at the origin"),
+        (lambda: CosineRelative(np.array([[0.0, 0.0], [2.0, 0.0]])), "one at the origin"),
         (lambda: RobustRelative(np.ones((5, 2))), "anchors that differ"),
         (lambda: robust_relative(normal(3, 2), np.ones((5, 2))), "anchors that differ"),
         (lambda: RobustRelative(normal(5, 2)).train()(torch.zeros(1, 2)), "at least 2 latents in training mode, got 1"),
@@ -695,47 +697,80 @@ def test_the_side_camera_sees_north_on_its_right():
     assert columns[0] > 40 and columns[1] < 24
 
 
-def test_the_expert_scores():
-    def act(state):
-        return soccer_expert(np.asarray(state[:, :2], float), np.asarray(state[:, 2:], float))
+def pointing(count, orbit, angle):
+    """A batch of arrows of given colours, at given angles in radians."""
+    world = Pointing(count, resolution=(8, 8), device="cpu")
+    world.reset(np.arange(count), [np.random.default_rng(index) for index in range(count)])
+    world.orbit[:] = orbit
+    world.pose[:] = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return world
 
-    assert evaluate_policy(Soccer(20, resolution=(8, 8), device="cpu"), observe_state, act, seed=7).success >= 0.95
+
+def test_pointing_rewards_the_angle_to_the_direction_of_the_colour():
+    world = pointing(4, [0, 1, 0, 1], np.array([0.4, 0.4, -3.0, 2.0]))
+    apart = [0.1, 2 * np.pi / 3 - 0.5, 2 * np.pi - 4.4, 2.6 - 2 * np.pi / 3]  # turned by 0.1, 0.5, -1 and 1
+    outcome = world.step(np.array([[0.1], [0.5], [-7.0], [7.0]]))
+    np.testing.assert_allclose(outcome.reward, -np.array(apart), atol=1e-6)
+    assert not outcome.terminated.any() and not outcome.truncated.any() and not outcome.info["success"].any()
+    np.testing.assert_allclose(outcome.info["displacement"][2], [np.cos(1), -np.sin(1)], atol=1e-6)
+    world.close()
 
 
-def test_pointers_are_free_and_lessons_reach_the_goal():
+def test_pointing_succeeds_within_15_degrees_after_the_last_step_only():
     ColouredPointers.require_free()
-    data = collect_in(ColouredPointers, 70, seed=0)
-    group = ColouredPointers.group
-    reached = group.compose(pointer_lessons(data), data.ground_truth["agent_pose"].astype(float))
-    goals = pointer_goals(data.ground_truth["orbit"][:, 0])
-    np.testing.assert_allclose(reached, goals, atol=1e-5)
-    assert len(np.unique(goals.round(3), axis=0)) == 2
+    degrees = np.array([14.0, -14.0, 16.0, -16.0])
+    world = pointing(4, [0, 1, 0, 1], 0.4 + 2 * np.pi / 3 * np.array([0, 1, 0, 1]) + np.deg2rad(degrees))
+    outcomes = [world.step(np.zeros((4, 1))) for _ in range(8)]
+    assert not np.any([each.terminated | each.truncated for each in outcomes[:-1]])
+    assert outcomes[-1].info["success"].tolist() == outcomes[-1].terminated.tolist() == [True, True, False, False]
+    assert outcomes[-1].truncated.tolist() == [False, False, True, True]
+    world.close()
 
 
-def test_a_policy_is_cloned():
-    seen = normal(500, 3) * [1, 10, 0.1] + 5
-    actions = np.tanh((seen - 5) @ np.array([[0.5], [0.05], [0]]))
-    policy = clone_policy(seen, actions, bound=0.3, seed=0, config=CloningConfig(steps=300))
-    assert np.abs(policy.predict(seen)[0] - 0.3 * actions).mean() < 0.02
+def test_coordinates_are_standardised():
+    seen = normal(50, 3) * [1.0, 10.0, 0.0] + 5
+    scaled = standardisation(seen).align(seen)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(0), [1, 1, 0], atol=1e-5)
+
+
+class FlatSoccer(Soccer):
+    """Soccer in small pictures."""
+
+    def __init__(self, num_worlds, **options):
+        super().__init__(num_worlds, resolution=(16, 16), **options)
+
+
+def test_a_policy_is_trained_by_reinforcement_learning():
+    """The model is one of Stable-Baselines3 that saw the latents, and its weights were updated."""
+    config = SACConfig(
+        steps=48, learning_starts=16, batch_size=8, net_arch=(8,), evaluate_every=49, evaluation_episodes=1
+    )
+    model = train_policy(FlatSoccer, config, 0, encoder(0))
+    assert isinstance(model, SAC) and model.num_timesteps == 48 and model._n_updates > 0
+    assert model.observation_space.shape == (4,) and model.action_space.high.tolist() == pytest.approx([0.3, 0.3])
+    untrained = SAC("MlpPolicy", model.env, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
+    pairs = zip(model.actor.parameters(), untrained.actor.parameters(), strict=True)
+    assert any(bool((one != other).any()) for one, other in pairs)
+
+
+class UntrainedPolicy(SquashedGaussianPolicy):
+    """A policy with random weights, which remembers the encoder that it was made for."""
+
+    def __init__(self, trained_on):
+        torch.manual_seed(0)
+        super().__init__(trained_on.latent_dim, [-1.0, -1.0], [1.0, 1.0], [32])
+        object.__setattr__(self, "trained_on", trained_on)
 
 
 def test_policies_run_on_an_encoder_with_other_coordinates():
     """Alignments and relative maps that forgive the change give the same actions."""
     one, pictures = encoder(0), frames(40)
     other = StitchedEncoder(one, AffineAlignment(np.kron(np.eye(2), [[0.0, 1.0], [-1.0, 0.0]]), np.ones(4)))
-    test = PolicyTest.train(
-        one,
-        (pictures, np.arange(25)),
-        (pictures, normal(40, 2).clip(-1, 1)),
-        bound=1.0,
-        seed=0,
-        config=CloningConfig(steps=50),
-    )
+    test = PolicyTest.train(one, pictures, np.arange(25), UntrainedPolicy)
 
     def apart(seen, policy):
-        own = next(name for name, each in test.policies.items() if each is policy)
-        reference = {"absolute": one}.get(own) or RelativeEncoder(one, pictures[:25], type(seen.mapping))
-        actions = [policy.predict(each.encode_flat(pictures))[0] for each in (seen, reference)]
+        actions = [policy.predict(each.encode_flat(pictures))[0] for each in (seen, policy.trained_on)]
         return float(np.abs(actions[0] - actions[1]).max())
 
     differences = test.stitched(other, pictures, apart)

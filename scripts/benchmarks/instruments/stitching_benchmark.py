@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3 import SAC
 
 from ....agents.evaluation.rollouts import evaluate_policy
+from ....agents.policies.sac import SACConfig, train_sac
 from ....agents.policies.sb3_vec_env import observe_latents
 from ....agents.policies.stitched_encoder import RelativeEncoder, StitchedEncoder
+from ....envs.data.policy import PolicyLike
 from ....envs.data.transitions import Transitions
 from ....envs.worlds.soccer import Soccer
+from ....envs.worlds.task_world import TaskWorld
 from ....representations.analysis.stitching.alignments import AffineAlignment
 from ....representations.analysis.stitching.anchors import draw_anchors, matched_frames
 from ....representations.analysis.stitching.comparison import score_alignment, suiting_alignments
@@ -26,25 +30,23 @@ from ....representations.learning.config import OptimConfig, scale_steps
 from ....representations.learning.training import train_encoder
 from .instrument import InstrumentRun, register_instrument
 from .stitching_digits import DigitsConfig, measure_digits
-from .stitching_worlds import (
-    CloningConfig,
-    ColouredPointers,
-    Evaluate,
-    Floats,
-    SideSoccer,
-    clone_policy,
-    collect_in,
-    in_side_axes,
-    pointer_lessons,
-    pointing_success,
-    soccer_lessons,
-)
+from .stitching_worlds import ColouredPointers, Pointing, SideSoccer, collect_in, in_side_axes
+
+Floats = NDArray[np.floating[Any]]
+LearnPolicy = Callable[[Encoder], PolicyLike]
+"""Return a policy trained on the latents of an encoder."""
+Evaluate = Callable[[Encoder, PolicyLike], float]
+"""Return the success of a policy that sees the latents of an encoder."""
 
 RELATIVE = {"cosine": CosineRelative, "robust": RobustRelative}
 METHODS = ("absolute", "cosine", "robust", "procrustes", "linear", "isometric")
-EVALUATION_SEED = 1_000_000
 AGREEMENT_STATES = 2000
 """Largest number of states on which encoders are compared."""
+
+
+def _without_curve(steps: int) -> SACConfig:
+    """Return hyper-parameters of a training without a learning curve."""
+    return SACConfig(steps=steps, evaluate_every=steps + 1, evaluation_episodes=1)
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class StitchingConfig:
         encoder_share: share of the default numbers of updates of the agent–object encoder.
         pointer_transitions: transitions that a class–pose encoder learns from.
         pointer_steps: updates of the class–pose encoder.
-        backbone: second image network; the first is ``"spatial_softmax"``. Empty to leave the row out.
-        demonstrations: episodes of the expert that a policy is cloned from.
+        backbone: second image network; the first is ``"spatial_softmax"``.
         anchors: number of anchors.
         episodes: episodes in each cell of the table.
-        cloning: hyper-parameters of the policies.
+        soccer: hyper-parameters of the policies in Soccer.
+        pointing: hyper-parameters of the policies that point.
         digits: the experiment with digits.
     """
 
@@ -69,20 +71,17 @@ class StitchingConfig:
     pointer_transitions: int = 6000
     pointer_steps: int = 2000
     backbone: str = "strided"
-    demonstrations: int = 400
     anchors: int = 64
     episodes: int = 200
-    cloning: CloningConfig = field(default_factory=CloningConfig)
+    soccer: SACConfig = field(default_factory=lambda: _without_curve(20_000))
+    pointing: SACConfig = field(default_factory=lambda: _without_curve(3000))
     digits: DigitsConfig = field(default_factory=DigitsConfig)
 
 
 QUICK = StitchingConfig(
     pointer_transitions=2000,
     pointer_steps=400,
-    backbone="",
-    demonstrations=200,
     episodes=50,
-    cloning=CloningConfig(steps=2000),
     digits=DigitsConfig(activations=("ReLU", "Tanh"), steps=200),
 )
 """Size of the quick benchmark."""
@@ -102,44 +101,54 @@ def run_stitching(run: InstrumentRun) -> dict[str, float | str]:
 class PolicyTest:
     """Policies of encoder A, and what is needed to run them on another encoder.
 
+    A policy sees coordinates that were standardised: minus their mean, divided by their deviation, over the anchors as
+    encoder A sees them.
+
     Attributes:
         encoder: encoder A.
         policies: the policies by what they see: ``"absolute"``, ``"cosine"`` and ``"robust"`` coordinates.
+        scales: the standardisations of these coordinates.
         frames: frames of states, as A sees them, ``(n, H, W, C)``.
         anchors: indices of the anchors among these states, ``(k,)``.
     """
 
     encoder: Encoder
-    policies: Mapping[str, Any]
+    policies: Mapping[str, PolicyLike]
+    scales: Mapping[str, AffineAlignment]
     frames: NDArray[np.uint8]
     anchors: NDArray[np.int64]
 
     @classmethod
     def train(
-        cls,
-        encoder: Encoder,
-        states: tuple[NDArray[np.uint8], NDArray[np.int64]],
-        lessons: tuple[NDArray[np.uint8], Floats],
-        **options: Any,
+        cls, encoder: Encoder, frames: NDArray[np.uint8], anchors: NDArray[np.int64], learn: LearnPolicy
     ) -> PolicyTest:
-        """Clone an expert on absolute and on relative coordinates.
+        """Train policies on absolute and on relative coordinates.
 
         Args:
             encoder: encoder A.
-            states: frames of states, and the indices of the anchors among them.
-            lessons: frames, and the actions of the expert in [-1, 1].
-            **options: those of `clone_policy`.
+            frames: frames of states, ``(n, H, W, C)``.
+            anchors: indices of the anchors among them, ``(k,)``.
+            learn: trains a policy.
         """
-        seen = {"absolute": encoder, **_relative_encoders(encoder, states[0][states[1]])}
-        policies = {
-            name: clone_policy(each.encode_flat(lessons[0]), lessons[1], **options) for name, each in seen.items()
-        }
-        return cls(encoder, policies, *states)
+        seen = {"absolute": encoder, **_relative_encoders(encoder, frames[anchors])}
+        scales = {name: standardisation(each.encode_flat(frames[anchors])) for name, each in seen.items()}
+        policies = {name: learn(StitchedEncoder(each, scales[name])) for name, each in seen.items()}
+        return cls(encoder, policies, scales, frames, anchors)
+
+    def success(self, seen: str, encoder: Encoder, evaluate: Evaluate) -> float:
+        """Return the success of a policy on the coordinates of an encoder.
+
+        Args:
+            seen: what the policy sees: ``"absolute"``, ``"cosine"`` or ``"robust"``.
+            encoder: its latents are these coordinates.
+            evaluate: returns the success.
+        """
+        return evaluate(StitchedEncoder(encoder, self.scales[seen]), self.policies[seen])
 
     def own(self, evaluate: Evaluate) -> dict[str, float]:
         """Return the success on encoder A itself, by what the policy sees."""
-        see = {"absolute": self.encoder, **_relative_encoders(self.encoder, self.frames[self.anchors])}
-        return {name: evaluate(each, self.policies[name]) for name, each in see.items()}
+        encoders = {"absolute": self.encoder, **_relative_encoders(self.encoder, self.frames[self.anchors])}
+        return {name: self.success(name, each, evaluate) for name, each in encoders.items()}
 
     def stitched(self, other: Encoder, frames: NDArray[np.uint8], evaluate: Evaluate) -> dict[str, float]:
         """Return the success on encoder B by method, and the agreement of the encoders.
@@ -159,9 +168,24 @@ class PolicyTest:
         success = {"agreement": score_alignment(fitted["linear"], *measured).r2}
         for name, alignment in fitted.items():
             column = "isometric" if name == "class-pose" else name
-            success[column] = evaluate(StitchedEncoder(other, alignment), self.policies["absolute"])
+            success[column] = self.success("absolute", StitchedEncoder(other, alignment), evaluate)
         relative = _relative_encoders(other, frames[anchors])
-        return {**success, **{name: evaluate(each, self.policies[name]) for name, each in relative.items()}}
+        return {**success, **{name: self.success(name, each, evaluate) for name, each in relative.items()}}
+
+
+def standardisation(coordinates: Floats) -> AffineAlignment:
+    """Return the map ``z ↦ (z − μ) / σ`` with mean and deviation of coordinates ``(n, dim)``.
+
+    A coordinate that is constant is not divided.
+    """
+    spread = coordinates.std(0)
+    scale = 1 / np.where(spread > 1e-6, spread, 1.0)
+    return AffineAlignment(np.diag(scale), -coordinates.mean(0) * scale)
+
+
+def train_policy(world_cls: type[TaskWorld], config: SACConfig, seed: int, encoder: Encoder) -> SAC:
+    """Train soft actor-critic of Stable-Baselines3 on the latents of an encoder, by the rewards of a world."""
+    return train_sac(lambda count: world_cls(count, device="cpu"), observe_latents(encoder), config, seed=seed)[0]
 
 
 def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
@@ -172,19 +196,16 @@ def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
     from_side = learn(in_side_axes(side), seed + 2)
     seen_front, seen_side = matched_frames(front, side)
     at_front, at_side = front.frames[seen_front], side.frames[seen_side]
-    states = at_front, draw_anchors(len(seen_front), config.anchors, seed)
-    lessons = soccer_lessons(front, config.demonstrations, seed)
-    options = {"bound": Soccer.max_displacement, "seed": seed, "config": config.cloning}
-    test = PolicyTest.train(one, states, lessons, **options)
-    play, play_at_side = partial(_goals, Soccer, config, seed), partial(_goals, SideSoccer, config, seed)
+    anchors = draw_anchors(len(seen_front), config.anchors, seed)
+    test = PolicyTest.train(one, at_front, anchors, partial(train_policy, Soccer, config.soccer, seed))
+    play, play_at_side = (partial(_success, world_cls, config.episodes, seed) for world_cls in (Soccer, SideSoccer))
     rows = {
         "soccer, encoder A itself": test.own(play),
         "soccer, other seed": test.stitched(other, at_front, play),
         "soccer, other units": test.stitched(_in_other_units(other), at_front, play),
         "soccer, other camera and axes": test.stitched(from_side, at_side, play_at_side),
+        "soccer, other backbone": test.stitched(learn(front, seed + 3, config.backbone), at_front, play),
     }
-    if config.backbone:
-        rows["soccer, other backbone"] = test.stitched(learn(front, seed + 3, config.backbone), at_front, play)
     return _flat(rows)
 
 
@@ -193,13 +214,9 @@ def measure_pointers(config: StitchingConfig, seed: int) -> dict[str, float]:
     data = collect_in(ColouredPointers, config.pointer_transitions, seed)
     learning = ClassPoseConfig(backbone="strided", class_dim=4, optim=OptimConfig(steps=config.pointer_steps))
     one, other = (train_encoder(data, learning, seed=seed + index, device="cpu") for index in range(2))
-    states = data.frames, draw_anchors(len(data.frames), config.anchors, seed)
-    options = {"bound": 1.0, "seed": seed, "config": config.cloning}
-    test = PolicyTest.train(one, states, (data.frames, pointer_lessons(data)), **options)
-
-    def point(encoder: Encoder, policy: Any) -> float:
-        return pointing_success(encoder, policy, config.episodes, EVALUATION_SEED + seed)
-
+    anchors = draw_anchors(len(data.frames), config.anchors, seed)
+    test = PolicyTest.train(one, data.frames, anchors, partial(train_policy, Pointing, config.pointing, seed))
+    point = partial(_success, Pointing, config.episodes, seed)
     rows = {
         "class-pose, encoder A itself": test.own(point),
         "class-pose, other seed": test.stitched(other, data.frames, point),
@@ -224,11 +241,11 @@ def _in_other_units(encoder: Encoder) -> Encoder:
     return StitchedEncoder(encoder, AffineAlignment(np.kron(np.eye(2), axes), np.tile([3.0, -1.0], 2)))
 
 
-def _goals(world_cls: type[Soccer], config: StitchingConfig, seed: int, encoder: Encoder, policy: Any) -> float:
-    """Return the share of episodes with a goal."""
-    world = world_cls(config.episodes, device="cpu")
+def _success(world_cls: type[TaskWorld], episodes: int, seed: int, encoder: Encoder, policy: PolicyLike) -> float:
+    """Return the share of episodes that are a success."""
+    world = world_cls(episodes, device="cpu")
     try:
-        return evaluate_policy(world, observe_latents(encoder), policy, seed=EVALUATION_SEED + seed).success
+        return evaluate_policy(world, observe_latents(encoder), policy, seed=seed).success
     finally:
         world.close()
 

@@ -356,3 +356,39 @@ def test_training_resumes_with_images_in_channels_last_memory(tmp_path: Path) ->
         weights(Stop())
     resumed, whole = weights(), weights(checkpoint=None)
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("label", [0.0, 0.5, 1.0])
+def test_the_contact_loss_has_all_its_terms(label: float) -> None:
+    """One transition with known states: the label, the movement of an object at rest, and the agent that stays.
+
+    The agent goes from (0, 0) to (2, 0); the object is at (1, 1.5) before and at (1, 2.5) after. The segment is 1.5
+    from the object, and the agent that stays at (2, 0) is √(1 + 2.5²) from it.
+    """
+    radius, softness, wrong = 1.25, 0.5, 0.02
+    contact = ContactConfig(label_error=wrong, still_weight=4.0, stay_weight=0.7)
+    encoder = AgentObjectEncoder((8, 8, 3), "R2", AgentObjectConfig(contact=contact))
+    moved = np.array([[2.0, 0.0]], np.float32)
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    frames[1] = 255
+    learner = AgentObjectLearner(encoder, Transitions(frames, np.array([0]), np.array([1]), moved, "R2"))
+    learner.agent[:] = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    learner.contact.fill_(label)
+    with torch.no_grad():
+        encoder.log_radii.fill_(np.log(radius))
+        encoder.log_softness.fill_(np.log(softness))
+
+    def locate(images: Tensor) -> tuple[Tensor, None]:
+        """Read from the brightness which of the two states it is."""
+        return torch.tensor([[1.0, 1.5], [1.0, 2.5]])[(images.mean((1, 2, 3)) > 0.5).long()], None
+
+    encoder.locate_object = locate  # type: ignore[method-assign, assignment]
+    loss = float(learner.contact_loss(torch.Generator().manual_seed(0))[0].detach())
+    touching = 1 / (1 + np.exp(-(radius - 1.5) / softness))
+    staying = (radius - np.sqrt(1 + 2.5**2)) / softness
+    right = {
+        0.0: -np.log((1 - wrong) * (1 - touching) + wrong * touching) + 4.0 * 1.0,
+        0.5: 0.0,
+        1.0: -np.log((1 - wrong) * touching + wrong * (1 - touching)),
+    }
+    assert loss == pytest.approx(right[label] + 0.7 * np.log1p(np.exp(staying)), rel=1e-5)

@@ -201,3 +201,18 @@ def test_success_after_the_end_of_an_episode_does_not_count():
     world = Uneven(2, resolution=(8, 8), device="cpu", max_episode_steps=6)
     world.goals = ({4}, {5})
     assert evaluate_policy(world, observe_state, zero, seed=0).success == 0.5
+
+
+def test_evaluations_with_neighbouring_seeds_share_no_episode() -> None:
+    """Five seeds of a benchmark would share 36 of 40 initial states if episode ``i`` started from ``seed + i``."""
+    starts: list[NDArray[Any]] = []
+
+    def watched(observation: NDArray[Any]) -> NDArray[Any]:
+        starts.append(observation.copy())
+        return zero(observation)
+
+    for seed in range(2000, 2005):
+        before = len(starts)
+        evaluate_policy(make_world(40, max_episode_steps=1), observe_state, watched, seed=seed)
+        assert len(starts) == before + 1
+    assert len(np.unique(np.concatenate(starts), axis=0)) == 5 * 40

@@ -198,3 +198,45 @@ def test_without_torchrl_it_says_what_to_install(demonstrations, monkeypatch):
     monkeypatch.setattr(iql, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'equiact\[offline\]'"):
         iql.IQLLearner(policy(), demonstrations)
+
+
+def few_worlds():
+    return world_class("Push")(2, resolution=(8, 8), device="cpu", max_episode_steps=25)
+
+
+def initial_states(transitions):
+    """Return where the object is when each episode starts, as a set of positions."""
+    first = np.setdiff1d(transitions.start, transitions.end)
+    return {tuple(position) for position in transitions.ground_truth["object_pose"][first].tolist()}
+
+
+def test_dagger_with_other_seeds_starts_from_other_states(monkeypatch):
+    """Worlds are so few that every part needs several batches; nor are the states those of demonstrations."""
+    monkeypatch.setattr("equiact.agents.baselines.dagger.train_learner", lambda *given, **options: None)
+    learner, parts = BCPolicy((8, 8, 3), 3, 1, 0.04).eval(), []
+    for seed in (0, 1):
+        _, data = dagger(learner, few_worlds(), 240, seed=seed, config=DaggerConfig(rounds=1))
+        parts += [initial_states(data), initial_states(demonstrate(few_worlds(), 4, seed))]
+        assert len(parts[-2]) >= 8, "several batches of two worlds in both parts"
+    assert len(set.union(*parts)) == sum(map(len, parts)), "no state twice"
+
+
+def test_dagger_seeds_all_that_it_draws_apart(monkeypatch):
+    """Demonstrations, labelled batches and updates of 30 seeds and 4 rounds have seeds that are far apart."""
+    drawn = []
+
+    def demonstrated(world, episodes, seed, **options):
+        drawn.append(seed)
+        return recorded
+
+    world = few_worlds()
+    recorded = demonstrate(world, 2, seed=0)
+    monkeypatch.setattr("equiact.agents.baselines.dagger.demonstrate", demonstrated)
+    monkeypatch.setattr(
+        "equiact.agents.baselines.dagger.train_learner", lambda learner, seed, **options: drawn.append(seed)
+    )
+    learner = BCPolicy((8, 8, 3), 3, 1, 0.04)
+    for seed in [*range(20), *range(2000, 2010)]:
+        dagger(learner, world, 10 * len(recorded), seed=seed)
+    assert len(drawn) > 30 * 13
+    assert np.diff(sorted(drawn)).min() > 10_000

@@ -298,3 +298,30 @@ def test_data_of_other_types_are_cast_or_refused(dtype):
     for wrong in (data.astype(complex), data.tolist(), torch.ones(4, 2, dtype=torch.bool)):
         with pytest.raises(DensityError, match="states must be a tensor or an array of real numbers"):
             make_density("kernel", 2).fit(wrong)
+
+
+def single_gaussian(**options):
+    """Return a mixture of one Gaussian with known centre and width, in data units, of data with a spread of 2."""
+    density = MixtureDensity(2, 0, MixtureConfig(components=1, **options))
+    density.standardise(2 * torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)))
+    gaussian = density.mixture().base.base_dist
+    centre = density.mean + density.spread * gaussian.loc[0].detach()
+    return density.eval(), centre, float(density.spread), float(gaussian.scale[0, 0].detach())
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.5, 2.0])
+def test_the_blur_widens_a_gaussian_by_as_much_as_it_says(blur):
+    """Of one Gaussian, ``∇ log N(z; μ, (σ² + blur²) s²) = (μ − z) / (σ² + blur²) s²``."""
+    density, centre, spread, sigma = single_gaussian(blur=blur)
+    z = centre + torch.tensor([[3.0, -1.0], [0.5, 4.0]])
+    value, gradient = density.score(z)
+    torch.testing.assert_close(gradient, (centre - z) / (spread**2 * (sigma**2 + blur**2)))
+    expected = torch.distributions.Normal(centre, spread * sigma).log_prob(z).sum(1)
+    torch.testing.assert_close(value, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_only_the_spherical_mixture_is_blurred_unless_it_is_asked_for():
+    assert MixtureConfig().blur == 0.8 and DiagonalMixtureConfig().blur == 0.0
+    default, _, _, _ = single_gaussian()
+    z = torch.tensor([[3.0, -1.0]])
+    assert not torch.allclose(default.far_log_prob(z), default.log_prob(z))

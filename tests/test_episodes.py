@@ -107,6 +107,14 @@ def test_values_that_are_none_are_refused(rewards: Any, action: Any, message: st
         play_episode(env, as_policy(lambda observation: action), observation)
 
 
+def test_a_first_observation_that_is_not_finite_is_refused() -> None:
+    env = Counter()
+    observation, _ = env.reset(seed=2)
+    observation["count"][:] = math.nan
+    with pytest.raises(EpisodeError, match=r"expected finite observations, got .* after the reset"):
+        play_episode(env, as_policy(still), observation)
+
+
 def test_an_episode_without_an_end_is_an_error() -> None:
     env = Counter()
     observation, _ = env.reset()
@@ -304,3 +312,50 @@ def test_an_observation_that_is_not_finite_is_refused(entries: bool) -> None:
     with pytest.raises(EpisodeError, match=r"expected finite observations, got .* in step 3; check the environment"):
         require_finite_observation({"inner": (values,)} if entries else values, "in step 3")
     require_finite_observation({"image": np.zeros((2, 2, 3), np.uint8), "text": "a", "x": 1.0}, "in step 3")
+
+
+class Noted(gym.Env[Any, Any]):
+    """Ends after three steps with rewards 1, 2 and the first digit of its seed; succeeds if that digit is even."""
+
+    observation_space = gym.spaces.Box(0, np.inf, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        assert seed is not None
+        self.seeds.append(seed)
+        self.count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.count += 1
+        last, digit = self.count == 3, int(str(self.seeds[-1])[0])
+        reward = float(digit) if last else float(self.count)
+        return np.full(1, self.count, np.float32), reward, last, False, {"is_success": last and digit % 2 == 0}
+
+
+def test_an_evaluation_averages_its_episodes() -> None:
+    """The figures are computed again from the seeds that the environment noted."""
+    env = Noted()
+    found = evaluate_policy(env, lambda observation: np.zeros((1, 1)), episodes=40, seed=4)
+    digits = np.array([int(str(seed)[0]) for seed in env.seeds])
+    even = int((digits % 2 == 0).sum())
+    assert (found.episodes, found.length_mean, found.success) == (40, 3.0, even / 40)
+    assert found.success_interval == wilson_interval(even, 40)
+    assert found.return_mean == pytest.approx(3 + digits.mean())
+    assert found.return_interval == mean_interval(3.0 + digits)
+
+
+def test_evaluations_of_other_seeds_play_other_episodes() -> None:
+    """In environments that take seeds of 32 bits, too."""
+    env = Noted()
+    for seed in [*range(10), *range(2000, 2010)]:
+        evaluate_policy(env, lambda observation: np.zeros((1, 1)), episodes=20, seed=seed)
+    assert len(set(env.seeds)) == len(env.seeds) == 400
+    assert 0 <= min(env.seeds) and max(env.seeds) < 2**32
+    again = Noted()
+    evaluate_policy(again, lambda observation: np.zeros((1, 1)), episodes=20, seed=0)
+    assert again.seeds == env.seeds[:20]

@@ -23,9 +23,10 @@ from equiact.representations.learning.config import scale_steps
 from equiact.representations.learning.pair_sampling import PairSamplingConfig
 from equiact.representations.learning.training import train_learner
 from equiact.representations.metrics.hit_rate import TrajectorySample, hit_rate, sample_trajectories
-from equiact.representations.metrics.pose_metrics import lsbd, orbit_separation, pose_error
+from equiact.representations.metrics.pose_metrics import free_factor, lsbd, orbit_separation, pose_error
 from equiact.representations.metrics.registry import METRICS, HeldOut, evaluate_metrics, register_metric
 from equiact.representations.metrics.symmetry_order import count_distinct_poses, estimate_orders, estimate_set_size
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 BATCH = 32
@@ -365,3 +366,85 @@ def test_a_metric_is_one_function() -> None:
     finally:
         METRICS._entries.pop("test-class-length")
     assert values["length"] == pytest.approx(1.0, abs=1e-5)
+
+
+def rotations(symmetry: str) -> Any:
+    """Return the rotations of a solid as elements of SO(3), ``(order, 9)``."""
+    return Rotation.create_group(symmetry).as_matrix().reshape(-1, 9)
+
+
+@pytest.mark.parametrize("symmetry", ["D3", "T"])
+def test_free_factors_are_on_the_right_where_elements_do_not_commute(symmetry: str) -> None:
+    """``h·s·c`` has no error; no other order of ground truth, symmetry and factor is a set of poses of the object."""
+    group, generator, stabilizer = group_from_name("SO3"), np.random.default_rng(0), rotations(symmetry)
+    true, free, orbit = group.random(generator, 40), group.random(generator, 1)[0], np.zeros(40, int)
+    compose = group.compose
+    right = coset(group, true, stabilizer, free)
+    assert pose_error(group, right, true, orbit, [stabilizer]) < 1e-6
+    factor = free_factor(group, right, true, stabilizer)
+    same = group.squared_distance(compose(stabilizer, factor[None]), compose(stabilizer, free[None])[:1])
+    assert same.min() < 1e-12, "the factor is known up to the symmetries of the object"
+    wrong = [
+        compose(compose(true[:, None], free[None, None]), stabilizer[None]),
+        compose(free[None, None], compose(true[:, None], stabilizer[None])),
+        compose(compose(stabilizer, free[None])[None], true[:, None]),
+    ]
+    for poses in wrong:
+        assert pose_error(group, poses, true, orbit, [stabilizer]) > 0.3
+
+
+@pytest.mark.parametrize("symmetry", ["D3", "T"])
+def test_the_free_factor_is_that_of_most_images(symmetry: str) -> None:
+    """Of each three images one has a wrong pose; factors of such images explain no other image."""
+    group, generator, stabilizer = group_from_name("SO3"), np.random.default_rng(2), rotations(symmetry)
+    true, free = group.random(generator, 60), group.random(generator, 1)[0]
+    element = stabilizer[generator.integers(len(stabilizer), size=60)]
+    poses = group.compose(group.compose(true, element), free[None])[:, None]
+    poses[::3] = group.random(generator, 20)[:, None]
+    factor = free_factor(group, poses, true, stabilizer)
+    assert group.squared_distance(group.compose(stabilizer, free[None]), factor[None]).min() < 1e-12
+
+
+def test_the_error_of_a_rotation_by_a_known_angle_is_known() -> None:
+    """Of two images of one class one is off by an angle: of ``4 − 4 cos`` squared distance, half is on average."""
+    group, generator = group_from_name("SO3"), np.random.default_rng(1)
+    true, free = group.random(generator, 30), group.random(generator, 1)[0]
+    poses = coset(group, true, group.identity()[None], free)
+    tilt = Rotation.from_rotvec([0.0, 0.3, 0.0]).as_matrix().reshape(9)
+    poses[20:] = group.compose(tilt[None, None], poses[20:])
+    expected = np.sqrt((4 - 4 * np.cos(0.3)) / 3)
+    assert pose_error(group, poses, true, np.zeros(30, int), [group.identity()[None]]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["class-pose", "pose-set"])
+def test_relative_poses_map_one_image_to_the_other(name: str) -> None:
+    """``g·φ(a) = φ(b)`` for elements that do not commute."""
+    encoder_cls: Any = encoder_class(name)
+    encoder = encoder_cls((16, 16, 3), "SO3", encoder_cls.config_class(backbone="strided"))
+    group, generator = encoder.acting, np.random.default_rng(0)
+    count = encoder.num_poses
+    start, g = group.random(generator, 4 * count).reshape(4, count, 9), group.random(generator, 4)
+    end = group.compose(g[:, None], start)
+    latents = [{"pose": each[:, 0]} if name == "class-pose" else {"poses": each} for each in (start, end)]
+    found = encoder.relative_pose(*latents)
+    assert found.shape == (4, count**2, 9)
+    assert group.squared_distance(found, g[:, None]).min(1).max() < 1e-12
+    carried = group.compose(found[:, :, None], start[:, None])
+    gap = group.squared_distance(carried[:, :, :, None], end[:, None, None])
+    assert gap.min((2, 3)).max() < 1e-12, "each takes a pose of the first to a pose of the second"
+
+
+def test_hits_are_counted_over_the_last_images_not_over_the_trajectories() -> None:
+    """Predictions 0 and 10 are nearest to their own images, 0 and 4; the image at 4 is nearer to the prediction 0."""
+
+    class Places(Oracle):
+        def latents(self, images: Tensor) -> Latents:
+            return {"pose": (255 * images[:, :1, 0, 0]).round()}
+
+    def images(*values: int) -> Any:
+        return np.tile(np.array(values, np.uint8)[:, None, None, None], (1, 4, 4, 3))
+
+    still = np.zeros((2, 1, 1), np.float32)
+    encoder = Places("R1", acts=False)
+    assert hit_rate(encoder, TrajectorySample(images(0, 10), images(0, 4), still), batch_size=2) == 1.0
+    assert hit_rate(encoder, TrajectorySample(images(0, 4), images(0, 10), still), batch_size=2) == 0.5

@@ -6,6 +6,7 @@ import pytest
 import torch
 from equiact.envs.data.collect import collect
 from equiact.envs.data.exploration import WaypointExploration
+from equiact.envs.data.transitions import Transitions
 from equiact.representations.baselines.autoencoder import Autoencoder, AutoencoderConfig, AutoencoderLearner
 from equiact.representations.encoders.translation_encoder import (
     TranslationConfig,
@@ -65,3 +66,53 @@ def test_autoencoders_reconstruct_better_as_they_learn(variational):
     train_learner(learner, seed=0)
     assert learner.loss(torch.Generator().manual_seed(0))[1]["reconstruction"] < 0.5 * before
     assert encoder.eval().encode(transitions.frames[:4])["agent"].shape == (4, 3)
+
+
+def steps_of(episodes, length=3, seed=0):
+    """Return episodes of a square at random places, with random displacements."""
+    generator = np.random.default_rng(seed)
+    frames = np.zeros((episodes * (length + 1), 16, 16, 3), np.uint8)
+    for frame, (row, column) in zip(frames, generator.integers(0, 13, (len(frames), 2)), strict=True):
+        frame[row : row + 4, column : column + 4] = 255
+    start = np.concatenate([episode * (length + 1) + np.arange(length) for episode in range(episodes)])
+    displacement = generator.normal(size=(len(start), 2)).astype(np.float32)
+    return Transitions(frames, start, start + 1, displacement, "R2")
+
+
+def origin_term(weight, transitions):
+    """Return the part of the loss that a weight of the origin adds."""
+    losses = []
+    for each in (0.0, weight):
+        torch.manual_seed(0)
+        config = TranslationConfig(origin_weight=each, origin_batch_size=4000, horizon=1)
+        learner = TranslationLearner(TranslationEncoder((16, 16, 3), "R2", config), transitions)
+        network = learner.network.eval()
+        with torch.no_grad():  # latents that differ more than they are away from the origin
+            network.head.weight.mul_(30)
+            starts = network.encode(transitions.frames[:: 3 + 1])["agent"] / float(network.unit)
+            network.head.bias.add_(torch.from_numpy(0.1 - starts.mean(0)))
+            losses.append(float(learner.loss(torch.Generator().manual_seed(0))[0]))
+    return losses[1] - losses[0], network
+
+
+@pytest.mark.parametrize("episodes", [1, 2])
+def test_the_loss_anchors_the_mean_start_of_episodes_at_the_origin(episodes):
+    """It adds ``λ ‖mean E(o_0)‖²``, of the mean and not the mean of the squares, in units of the displacements."""
+    transitions = steps_of(episodes)
+    added, encoder = origin_term(3.0, transitions)
+    starts = encoder.encode(transitions.frames[:: 3 + 1])["agent"] / float(encoder.unit)
+    assert len(starts) == episodes
+    assert added == pytest.approx(3.0 * np.square(starts.mean(0)).sum(), rel=0.05)
+    assert episodes == 1 or np.square(starts).sum(1).mean() > 1.5 * np.square(starts.mean(0)).sum()
+
+
+def test_the_loss_is_the_error_of_predicted_latents():
+    """Of one transition: ``‖E(o_1) − E(o_0) − a‖²``, in units of the root-mean-square displacement."""
+    transitions = steps_of(1, length=1)
+    torch.manual_seed(0)
+    encoder = TranslationEncoder((16, 16, 3), "R2", TranslationConfig(origin_weight=0.0))
+    loss, _ = TranslationLearner(encoder, transitions).loss(torch.Generator().manual_seed(0))
+    before, after = encoder.eval().encode(transitions.frames)["agent"]
+    displacement = transitions.displacement[0]
+    error = (after - before - displacement) / np.linalg.norm(displacement)
+    assert float(loss.detach()) == pytest.approx(np.square(error).sum(), rel=1e-4)

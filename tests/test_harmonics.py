@@ -162,3 +162,19 @@ def test_the_search_is_configured():
 def test_values_out_of_range_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         HarmonicConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", ["SO2", "SO3"])
+def test_where_no_cosine_reaches_the_smallest_one_the_highest_is_returned(name):
+    """Vectors of different objects match nowhere: the best element is found nevertheless, and repeated."""
+    basis = Harmonics(group_from_name(name), 3)
+    a, b = torch.randn(2, 20, basis.dim, generator=torch.Generator().manual_seed(0))
+    expected, expected_cosine = basis.find_elements(a, b, 1, -1.0)
+    assert 0.1 < expected_cosine.median() < 0.9
+    found, cosine = basis.find_elements(a, b, 3, 0.99)
+    torch.testing.assert_close(cosine, expected_cosine.expand(-1, 3))
+    torch.testing.assert_close(found, expected.expand(-1, 3, -1))
+    drawn = torch.from_numpy(basis.group.random(np.random.default_rng(0), 2000)).float()
+    acted = basis.act(drawn[:, None], a[None])
+    best = torch.nn.functional.cosine_similarity(acted, b[None].expand_as(acted), dim=2).amax(0)
+    assert (cosine[:, 0] > best - 0.05).all(), "no drawn element is much better"

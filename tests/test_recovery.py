@@ -287,3 +287,25 @@ def test_thresholds_are_the_documented_order_statistics():
     rising = [np.array([float(i)]) for i in range(128)]  # ⌊0.05 / 3 · 129⌋ = 2
     trigger = calibrate_trigger(rising, rising, rising, false_alarms=0.05)
     assert (trigger.threshold, trigger.innovation, trigger.dwell) == (1.0, 126.0, 126.0)
+
+
+def test_a_stuck_policy_opens_its_gripper_before_it_starts_once_more():
+    """It holds something and no longer moves: recovery lets go, and goes to where the episode began."""
+
+    def holds(observation):
+        ahead = np.where(observation[:, :1] > 1.0, 0.0, STEP)
+        return np.concatenate([ahead, 0 * ahead, -np.ones_like(ahead)], 1)
+
+    policy = recovery(holds, commands=1, trigger=Trigger(-2.0, 0.3, 0.15, dwell=5))
+    position, state, places, grippers, blends = np.array([[0.5, 0.0]], np.float32), None, [], [], []
+    for _ in range(24):
+        action, state = policy.predict(position, state)
+        places.append(position[0, 0])
+        grippers.append(action[0, 2])
+        blends.append(policy.report.blend[0])
+        position = (position + action[:, :2]).astype(np.float32)
+    stuck = blends.index(0)
+    recovering = slice(stuck, stuck + 3)
+    assert grippers[:stuck] == [-1.0] * stuck, "the base policy holds"
+    assert blends[recovering] == [0, 0, 0] and grippers[recovering] == [1.0] * 3
+    assert min(places[stuck:]) < 0.5 + STEP, "back where the episode began, and not where it got stuck"

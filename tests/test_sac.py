@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from equiact.agents.evaluation.rollouts import evaluate_policy
 from equiact.agents.policies.gaussian_policy import ACTIVATIONS, SquashedGaussianPolicy
 from equiact.agents.policies.sac import LearningCurve, SACConfig, load_policy, save_policy, to_policy, train_sac
 from equiact.agents.policies.sb3_vec_env import observe_state
@@ -197,3 +198,28 @@ def test_bounds_and_widths_that_make_no_sense_are_refused(low: Any, high: Any, n
 def test_a_hyperparameter_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SACConfig(**wrong)
+
+
+def test_trainings_with_other_seeds_share_no_episode() -> None:
+    """Neither in the training nor in the learning curve, nor between the two, nor with the evaluation of any seed."""
+    seen: list[NDArray[Any]] = []
+
+    class Recorded(Soccer):
+        def reset(self, worlds: NDArray[np.intp], generators: Any) -> Info:
+            info = super().reset(worlds, generators)
+            seen.append(observe_state(self, worlds).copy())
+            return info
+
+    def make_world(num_worlds: int) -> Soccer:
+        return Recorded(num_worlds, resolution=(8, 8), device="cpu", max_episode_steps=4)
+
+    config = SACConfig(steps=32, learning_starts=32, evaluate_every=32, evaluation_episodes=EPISODES, net_arch=(4,))
+    states = []
+    for seed in (0, 1):
+        seen.clear()
+        train_sac(make_world, observe_state, config, seed=seed)
+        evaluate_policy(make_world(EPISODES), observe_state, lambda o: np.zeros((len(o), 2)), seed=seed)
+        states.append(np.unique(np.concatenate(seen), axis=0))
+        assert len(states[-1]) >= 8 + 2 * EPISODES
+    together = np.concatenate(states)
+    assert len(np.unique(together, axis=0)) == len(together)

@@ -2,14 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from equiact.agents.evaluation.paired_evaluation import calibrate_on_episodes, run_trial
 from equiact.agents.evaluation.statistics import mcnemar, wilson_interval
 from equiact.agents.policies.demonstrations import demonstrate
 from equiact.agents.policies.experts import expert
+from equiact.agents.recovery.config import RecoveryConfig
+from equiact.agents.recovery.conformal import Trigger
+from equiact.agents.recovery.episode_state import RecoveryStep
+from equiact.agents.recovery.recovery_policy import RecoveryPolicy
 from equiact.envs.data.policy import GroundTruthPolicy
 from equiact.envs.perturbations.errors import PerturbationError
 from equiact.envs.worlds.registry import world_class
 from equiact.envs.wrappers.task_perturbation import TaskPerturbation
+from equiact.representations.densities.kernel import KernelDensity
 
 PUSH = TaskPerturbation(0.02, onset=1, duration=5, idle=2)
 
@@ -144,3 +150,71 @@ def test_any_policy_may_be_the_expert():
     assert not data.action.any()
     with pytest.raises(RuntimeError, match="none of 3 episodes succeeded"):
         demonstrate(world, 3, seed=0, expert=Still(world))
+
+
+class Reports(RecoveryPolicy):
+    """Stands still, and reports a given weight of the base policy in every step, ``(T, N)``."""
+
+    def __init__(self, blends):
+        self.blends, self.step, self.report = blends, 0, None
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=True):
+        count = len(observation)
+        zeros, never = np.zeros(count, np.float32), np.zeros(count, bool)
+        point = np.zeros((count, 3), np.float32)
+        weight = self.blends[self.step].astype(np.float32)
+        self.report = RecoveryStep(point, zeros, weight, zeros, np.zeros(count, int), point, never)
+        self.step += 1
+        return np.zeros((count, 4)), None
+
+
+def weights_that_recover_in(*steps):
+    """Return weights that are 0 in these steps of each episode, and 1 in all others, ``(40, N)``."""
+    weights = np.ones((40, len(steps)))
+    for index, each in enumerate(steps):
+        weights[list(each), index] = 0.0
+    return weights
+
+
+def test_interventions_are_counted_once_the_perturbation_is_over(started):
+    """It begins in step 1 and ends with step 7; the policy acts again in step 8."""
+    world, initial = started
+    during, beyond, always = range(2, 8), range(5, 9), range(8, 40)
+    policy = Reports(weights_that_recover_in(during, beyond, always, ()))
+    trial = run_trial(world, initial, policy, PUSH)
+    assert PUSH.end == 8
+    assert trial.triggered.tolist() == [False, True, True, False]
+    np.testing.assert_array_equal(trial.recovery_steps, [np.nan, 1.0, np.inf, np.nan])
+
+
+def test_without_a_perturbation_every_intervention_counts(started):
+    world, initial = started
+    weights = weights_that_recover_in(range(2, 8), [0], range(40), ())
+    weights[20, 3] = 0.5
+    trial = run_trial(world, initial, Reports(weights))
+    assert trial.triggered.tolist() == [True, True, True, False], "half of the weight is no intervention"
+    np.testing.assert_array_equal(trial.recovery_steps, [8.0, 1.0, np.inf, np.nan])
+
+
+def test_only_successful_episodes_calibrate(started):
+    """Of four episodes two fail: there the base policy stands still, far longer than where it succeeds."""
+    world, initial = started
+
+    def base(observation):
+        action = expert(world)
+        action[2:, :3] = 0.0
+        return action
+
+    density = KernelDensity(3)
+    density.fit(torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) - 0.5)
+    watching = RecoveryPolicy(
+        base, lambda observation: world.agent_pose(), density, Trigger.never(), RecoveryConfig(step=0.02, commands=1)
+    )
+    played = run_trial(world, initial, watching)
+    assert played.success.tolist() == [True, True, False, False]
+    series = {name: [played.episode(name, index) for index in range(4)] for name in ("log_density", "dwell")}
+    found = calibrate_on_episodes(world, initial, watching, ("density", "dwell"), false_alarms=0.9)
+    lowest = sorted(float(each.min()) for each in series["log_density"][:2])
+    longest = sorted((int(each.max()) for each in series["dwell"][:2]), reverse=True)
+    assert (found.threshold, found.dwell) == (pytest.approx(lowest[0]), longest[0]), "⌊0.9 / 2 · 3⌋ = 1: the extreme"
+    assert found.dwell < min(each.max() for each in series["dwell"][2:])

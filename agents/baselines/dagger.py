@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...envs.data.seeds import stream_seed
 from ...envs.data.transitions import Transitions, concatenate
 from ...envs.worlds.task_world import TaskWorld
 from ...representations.learning.config import check_range, scale_steps
@@ -58,7 +59,7 @@ def dagger(
         policy: policy to train.
         world: batch of worlds for which there is an expert.
         labels: number of actions that the expert gives in total.
-        seed: seed of initial states and batches.
+        seed: seed of initial states and batches; runs with different seeds have none in common.
         config: hyper-parameters.
         checkpoint: path; round ``i`` writes and resumes from ``<name>-<i>`` beside it. Delete these files at the end.
         progress: called with the number of updates done and in total.
@@ -67,20 +68,25 @@ def dagger(
         The policy, and all labelled transitions, as many as ``labels``.
     """
     rounds, share = (config := config or DaggerConfig()).rounds, config.demonstration_share
-    data = _record(max(1, int(share * labels)), lambda batch: demonstrate(world, world.num_worlds, seed + batch))
+    count = max(1, int(share * labels))
+    data = _record(
+        count, lambda batch: demonstrate(world, world.num_worlds, stream_seed(seed, f"DAgger demonstrations {batch}"))
+    )
     by_expert = len(data)
     training = scale_steps(policy.config, 1 / (rounds + 1))
     for round_ in range(rounds + 1):
         train_learner(
             BCLearner(policy, data, np.arange(len(data)) < by_expert, training),
-            seed=seed + round_,
+            seed=stream_seed(seed, f"DAgger updates {round_}"),
             data_fingerprint=data.fingerprint,
             checkpoint=checkpoint and checkpoint.with_name(f"{checkpoint.name}-{round_}"),
             callbacks=[_RoundProgress(progress, round_, rounds + 1)],
         )
         if round_ < rounds:
             count = (labels - len(data)) // (rounds - round_)
-            data = concatenate([data, _label_learner(policy, world, count, seed + 1000 * (round_ + 1))])
+            data = concatenate(
+                [data, _label_learner(policy, world, count, stream_seed(seed, f"DAgger round {round_}"))]
+            )
     return policy, data
 
 
@@ -100,7 +106,8 @@ def _label_learner(policy: BCPolicy, world: TaskWorld, count: int, seed: int) ->
     """Return transitions of the learner with the expert's labels."""
 
     def record(batch: int) -> Transitions:
-        return demonstrate(world, world.num_worlds, seed + batch, learner=policy, only_successes=False)
+        seed_of_batch = stream_seed(seed, f"batch {batch}")
+        return demonstrate(world, world.num_worlds, seed_of_batch, learner=policy, only_successes=False)
 
     return _record(count, record)
 

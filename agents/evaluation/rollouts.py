@@ -13,10 +13,14 @@ from ...envs.arguments import integer_argument
 from ...envs.batched_envs.world_episodes import Observe, WorldEpisodes
 from ...envs.data.policy import Policy, PolicyLike, UniformPolicy, as_policy
 from ...envs.data.rollout import rollout
+from ...envs.data.seeds import stream_seed
 from ...envs.worlds.task_world import TaskWorld
 from .episode import play_episode
 from .statistics import mean_interval, wilson_interval
 from .success import SuccessError, SuccessLike, SuccessOutcome, success_criterion
+
+EVALUATION = "evaluation"
+"""Name of the stream of seeds of evaluation episodes; see `stream_seed`."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +96,20 @@ def evaluate_policy(
 def evaluate_policy(env: Any, *arguments: Any, **options: Any) -> Evaluation | EnvEvaluation:
     """Play episodes with a policy, and return its success rate and its mean return.
 
-    In a Gymnasium environment, ``evaluate_policy(env, policy, episodes=, seed=)`` plays one episode after another;
-    episode ``i`` starts from ``seed + i``. In a batch of our worlds, ``evaluate_policy(world, observe, policy, seed=)``
-    plays one episode in every world; world ``i`` starts from ``seed + i``.
+    In a Gymnasium environment, ``evaluate_policy(env, policy, episodes=, seed=)`` plays one episode after another. In a
+    batch of our worlds, ``evaluate_policy(world, observe, policy, seed=)`` plays one episode in every world.
+
+    Evaluations with different seeds have no episode in common, and none with a training of the same seed. Episode ``i``
+    starts from ``stream_seed(seed, "evaluation") + i`` (`equiact.envs.data.seeds.stream_seed`); in a Gymnasium
+    environment, the first of these seeds is taken modulo 2³¹.
 
     Args:
         env: a single Gymnasium environment, or a batch of our worlds with a task.
         *arguments: the policy, or a function from observations to actions; it gets batches of observations. In our
             worlds before it: what the policy observes, such as `observe_state`.
-        **options: ``seed`` of the initial states, to be kept apart from those used in training; ``on_step``, called
-            after every step. In Gymnasium environments also ``episodes`` (100), ``success`` (see
-            `equiact.agents.evaluation.success.success_criterion`) and ``deterministic`` (True).
+        **options: ``seed`` of the initial states; ``on_step``, called after every step. In Gymnasium environments also
+            ``episodes`` (100), ``success`` (see `equiact.agents.evaluation.success.success_criterion`) and
+            ``deterministic`` (True).
 
     Raises:
         TypeError: it is neither a single Gymnasium environment nor a batch of our worlds with a task.
@@ -129,7 +136,8 @@ def _evaluate_in_worlds(
 ) -> Evaluation:
     success = np.zeros(world.num_worlds, bool)
     returns, lengths = np.zeros(world.num_worlds), np.zeros(world.num_worlds, int)
-    for step in rollout(WorldEpisodes(world, observe, observe_ended=True), policy, seed=seed):
+    first_seed = stream_seed(seed, EVALUATION)
+    for step in rollout(WorldEpisodes(world, observe, observe_ended=True), policy, seed=first_seed):
         returns += step.reward
         lengths += step.valid
         success |= step.valid & step.end.info["success"]
@@ -156,8 +164,9 @@ def _evaluate_in_env(
     integer_argument("episodes", episodes, 1, ValueError)
     acting, criterion = as_policy(policy), success_criterion(success)
     outcomes, returns, lengths = [], np.zeros(episodes), np.zeros(episodes)
+    first_seed = stream_seed(seed, EVALUATION) % 2**31  # many environments take no larger seed
     for index in range(episodes):
-        observation, _ = env.reset(seed=seed + index)
+        observation, _ = env.reset(seed=first_seed + index)
         episode = play_episode(env, acting, observation, deterministic=deterministic, on_step=lambda _: on_step())
         outcomes.append(criterion.judge(episode))
         returns[index], lengths[index] = episode.total_reward, len(episode)

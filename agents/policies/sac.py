@@ -13,6 +13,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+from ...envs.data.seeds import stream_seed
 from ...envs.worlds.task_world import TaskWorld
 from ...representations.learning.config import ConfigError, check_range
 from ..evaluation.rollouts import Evaluation, evaluate_policy
@@ -20,10 +21,7 @@ from .gaussian_policy import ACTIVATIONS, SquashedGaussianPolicy
 from .saved_policies import load_policy
 from .sb3_vec_env import Observe, WorldVecEnv
 
-__all__ = ["EVALUATION_SEED", "LearningCurve", "SACConfig", "load_policy", "save_policy", "to_policy", "train_sac"]
-
-EVALUATION_SEED = 1_000_000
-"""First seed of initial states of final evaluations. Training and learning curves use smaller ones."""
+__all__ = ["LearningCurve", "SACConfig", "load_policy", "save_policy", "to_policy", "train_sac"]
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,7 @@ class SACConfig:
         net_arch: widths of the hidden layers of actor and critics.
         num_worlds: number of worlds that are stepped at a time.
         evaluate_every: number of environment steps between two points of the learning curve.
-        evaluation_episodes: number of episodes behind each point.
-        evaluation_seed: seed of the initial states of these episodes, which are the same at every point.
+        evaluation_episodes: number of episodes behind each point, which are the same at every point.
 
     Raises:
         ConfigError: a value is out of range.
@@ -61,15 +58,13 @@ class SACConfig:
     num_worlds: int = 8
     evaluate_every: int = 2000
     evaluation_episodes: int = 100
-    evaluation_seed: int = EVALUATION_SEED // 2
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "train_freq", "gradient_steps", "buffer_size", "net_arch", "num_worlds"):
             check_range(self, name, at_least=1)
         for name in ("evaluate_every", "evaluation_episodes"):
             check_range(self, name, at_least=1)
-        for name in ("learning_starts", "evaluation_seed"):
-            check_range(self, name, at_least=0)
+        check_range(self, "learning_starts", at_least=0)
         check_range(self, "lr", above=0)
         check_range(self, "gamma", at_least=0, at_most=1)
         if not self.net_arch:
@@ -115,7 +110,8 @@ def train_sac(
         make_world: returns a batch of the given number of worlds.
         observe: what the policy sees, such as `equiact.agents.policies.sb3_vec_env.observe_latents`.
         config: hyper-parameters.
-        seed: seed of the policy and of the training episodes.
+        seed: seed of the policy, of the training episodes and of those of the learning curve; runs with different seeds
+            have no episode in common.
         progress: called with the number of steps done and the curve so far.
 
     Returns:
@@ -138,8 +134,9 @@ def train_sac(
         device="cpu",
     )
     # The model seeds the environment with `seed`, ..., `seed + num_worlds - 1`, which neighbouring seeds would share.
-    environment.seed(1000 * (seed + 1))
-    evaluation = EvalCallback(make_world(config.evaluation_episodes), observe, config, progress)
+    environment.seed(stream_seed(seed, "training episodes"))
+    curve_seed = stream_seed(seed, "learning curve")
+    evaluation = EvalCallback(make_world(config.evaluation_episodes), observe, config, progress, curve_seed)
     model.learn(config.steps, callback=evaluation)
     return model, evaluation.curve
 
@@ -206,8 +203,9 @@ class EvalCallback(BaseCallback):
     Args:
         world: batch of worlds, one for each episode.
         observe: what the policy sees.
-        config: ``evaluate_every`` and ``evaluation_seed``.
+        config: ``evaluate_every``.
         progress: called with the number of steps done and the curve so far.
+        seed: of the episodes.
 
     Attributes:
         curve: learning curve so far.
@@ -219,6 +217,7 @@ class EvalCallback(BaseCallback):
         observe: Observe,
         config: SACConfig,
         progress: Callable[[int, LearningCurve], None],
+        seed: int,
     ) -> None:
         super().__init__()
         self.curve = LearningCurve()
@@ -226,6 +225,7 @@ class EvalCallback(BaseCallback):
         self._observe = observe
         self._config = config
         self._progress = progress
+        self._seed = seed
 
     def _on_step(self) -> bool:
         if self.num_timesteps // self._config.evaluate_every > len(self.curve.steps):
@@ -238,4 +238,4 @@ class EvalCallback(BaseCallback):
 
     def _evaluate(self) -> Evaluation:
         with torch.no_grad():
-            return evaluate_policy(self._world, self._observe, self.model, seed=self._config.evaluation_seed)
+            return evaluate_policy(self._world, self._observe, self.model, seed=self._seed)

@@ -113,21 +113,20 @@ class Harmonics:
             a: vectors ``(B, dim)``.
             b: vectors ``(B, dim)``.
             count: number of maxima.
-            min_cosine: smallest cosine of a maximum on the grid. Choose it well below that of a match: the grid does
-                not hit the maxima of the highest harmonics.
+            min_cosine: smallest cosine of a maximum on the grid but the highest. Choose it well below that of a match:
+                the grid does not hit the maxima of the highest harmonics.
 
         Returns:
-            Elements ``(B, count, group.dim)``, the highest maximum first and repeated if there are fewer, and their
-            cosines ``(B, count)``.
+            Elements ``(B, count, group.dim)``, the highest maximum first, whatever its cosine, and repeated if there
+            are fewer, and their cosines ``(B, count)``.
         """
         a, b = (each / each.norm(dim=-1, keepdim=True).clamp_min(1e-9) for each in (a.cpu().float(), b.cpu().float()))
         grid, matrices, neighbors = self._grid
         pairs = zip(matrices, self.split(a), self.split(b), strict=True)
         cosine = torch.stack([(y @ x.mT).flatten(1) @ matrix.flatten(1).T for matrix, x, y in pairs]).sum(0)
         around = reduce(torch.maximum, (cosine[:, each] for each in neighbors.T))
-        cosine = cosine.masked_fill((cosine < around) | (cosine < min_cosine), -torch.inf)
-        top, index = cosine.topk(min(count, len(grid)), 1)
-        index = torch.where(top.isfinite(), index, index[:, :1])
+        top, index = cosine.masked_fill(cosine < around, -torch.inf).topk(min(count, len(grid)), 1)
+        index = torch.where(top >= min_cosine, index, index[:, :1])
         index = torch.cat([index, index[:, :1].expand(-1, count - index.shape[1])], 1)
         return self._refine(a, b, grid[index])
 

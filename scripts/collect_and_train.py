@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..representations.learning.callbacks import TrainingCallback, TrainingReport
     from ..representations.learning.learner import Learner
     from ..representations.metrics.registry import HeldOut
+    from .experiments.jobs import JobProgress
 
 LoggerName = Literal["none", "tensorboard", "wandb", "trackio"]
 
@@ -174,6 +175,26 @@ def train_encoder_with_bar(
     encoder: Encoder = learner.network
     encoder.data_fingerprint = transitions.fingerprint
     return encoder.eval(), report
+
+
+def train_for_job(
+    transitions: Transitions, config: Any, *, seed: int, device: str, checkpoint: Path, show: JobProgress
+) -> tuple[Any, TrainingReport]:
+    """Train a new encoder in a job, which shows the progress; resume from the checkpoint if it exists.
+
+    Returns:
+        The encoder, in evaluation mode, and the report.
+    """
+    from ..representations.learning.training import train_learner
+
+    learner: Any = new_learner(transitions, config, seed=seed, device=device)
+    callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
+    fingerprint = transitions.fingerprint
+    report = train_learner(
+        learner, seed=seed, data_fingerprint=fingerprint, checkpoint=checkpoint, callbacks=[callback]
+    )
+    learner.network.data_fingerprint = fingerprint
+    return learner.network.eval(), report
 
 
 def train_decoder_with_bar(

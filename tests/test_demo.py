@@ -10,8 +10,8 @@ from equiact.envs.storage.artifacts import read_json
 from equiact.representations.encoders.agent_object import AgentObjectConfig
 from equiact.representations.learning.config import scale_steps
 from equiact.scripts.benchmarks.demo_run import DemoConfig
-from equiact.scripts.benchmarks.job_runner import run_in_process
 from equiact.scripts.commands.demo import Demo
+from equiact.scripts.experiments.scheduler import run_in_process
 
 TINY = DemoConfig(
     transitions=300,

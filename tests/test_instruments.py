@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from equiact.envs.named_registry import RegistryError
-from equiact.envs.storage.artifacts import ArtifactError, read_json
-from equiact.scripts.benchmarks.instrument_benchmark import run_instrument_benchmark
+from equiact.envs.storage.artifacts import ArtifactError
+from equiact.scripts.benchmarks.instrument_benchmark import instrument_experiments
 from equiact.scripts.benchmarks.instruments.instrument import INSTRUMENTS, InstrumentRun, register_instrument
 from equiact.scripts.commands.tables import comparison_table
+from equiact.scripts.experiments.experiment import Places, run_experiments
+from equiact.scripts.experiments.records import Records
+from equiact.scripts.experiments.scheduler import run_in_process
+from equiact.scripts.experiments.summaries import summarize_records
 
 
 @pytest.fixture
@@ -26,11 +29,11 @@ def measured() -> Iterator[list[InstrumentRun]]:
     INSTRUMENTS._entries.pop("test-tool")
 
 
-def run(folder: Path, *seeds: int, quick: bool = True) -> dict[str, Any]:
+def run(folder: Path, *seeds: int, quick: bool = True) -> Records:
     """Measure the registered tool."""
-    return run_instrument_benchmark(
-        ["test-tool"], list(seeds), quick=quick, results=folder / "results", work_dir=folder / "work"
-    )
+    places = Places(folder / "results", folder / "work")
+    experiments = instrument_experiments(["test-tool"], seeds, quick=quick, results=places.results)
+    return run_experiments(experiments, places, run=run_in_process)[0]
 
 
 def test_every_tool_of_the_command_line_is_measured() -> None:
@@ -38,47 +41,34 @@ def test_every_tool_of_the_command_line_is_measured() -> None:
 
 
 def test_seeds_are_joined_and_texts_kept(measured: list[InstrumentRun], tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
     run(tmp_path, 3, 5)
-    result = read_json(tmp_path / "results" / "instrument_test_tool.json")
-    assert result["seeds"] == [3, 5] and result["figures"]["row: note"] == "text"
-    assert result["figures"]["row: seed"]["mean"] == 4 and result["figures"]["row: seed"]["seeds"] == [3, 5]
-    assert comparison_table(result["figures"], ["seed", "note"])[-1] == "| row | 4 (3 – 5) | text |"
+    records = Records.load(tmp_path / "results" / "instrument_test_tool.jsonl")
+    figures = summarize_records(records)
+    assert records.seeds == [3, 5] and records.only_source().configuration == {"size": "quick"}
+    assert figures["row: note"].mean == "text" and figures["row: seed"].seeds == (3.0, 5.0)
+    assert comparison_table(figures, ["seed", "note"])[-1] == "| row | 4 (-8.71 – 16.7) | text |"
     assert [each.draws for each in measured] == [True, False], "one seed draws the figures"
     assert measured[0].figure("map") == tmp_path / "results" / "test-tool_map.png"
 
 
-def test_one_seed_has_no_interval(measured: list[InstrumentRun], tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
-    run(tmp_path, 3)
-    assert read_json(tmp_path / "results" / "instrument_test_tool.json")["figures"]["row: seed"] == 3
-
-
 def test_what_was_measured_is_not_measured_again(measured: list[InstrumentRun], tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
     run(tmp_path, 3)
     run(tmp_path, 3, 4)
     assert [each.seed for each in measured] == [3, 4]
-
-
-def test_a_folder_of_another_size_is_refused(measured: list[InstrumentRun], tmp_path: Path) -> None:
-    (tmp_path / "results").mkdir()
-    run(tmp_path, 3)
-    with pytest.raises(ValueError, match="choose another folder, or delete it"):
-        run(tmp_path, 3, quick=False)
-    assert len(measured) == 1
+    run(tmp_path, 3, 4, quick=False)
+    assert [each.seed for each in measured] == [3, 4, 3, 4], "another size is measured in a folder of its own"
 
 
 def test_unknown_tools_are_refused_before_anything_is_measured(measured: list[InstrumentRun], tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="unknown instrument 'hyperdag'; did you mean 'hyperdga'"):
-        run_instrument_benchmark(["test-tool", "hyperdag"], [0], quick=True, results=tmp_path, work_dir=tmp_path / "w")
-    assert measured == [] and not (tmp_path / "w").exists()
+        instrument_experiments(["test-tool", "hyperdag"], [0], quick=True, results=tmp_path)
+    assert measured == []
 
 
 def test_a_result_file_of_others_stays(measured: list[InstrumentRun], tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    file = tmp_path / "results" / "instrument_test_tool.json"
+    file = tmp_path / "results" / "instrument_test_tool.jsonl"
     file.write_text('{"of": "another program"}')
-    with pytest.raises(ArtifactError, match=r"instrument_test_tool\.json"):
+    with pytest.raises(ArtifactError, match=r"instrument_test_tool\.jsonl"):
         run(tmp_path, 3)
     assert file.read_text() == '{"of": "another program"}' and measured == []

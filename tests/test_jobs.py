@@ -1,15 +1,22 @@
-"""Jobs in other processes: all are run, with the same number of threads, and their errors are reported."""
+"""Jobs in other processes: needs come first, deaths are survived, results do not depend on what runs beside."""
 
-import atexit
+from __future__ import annotations
+
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
-from equiact.scripts.benchmarks.job_runner import CoreShares, JobProgress, run_jobs
+from equiact.scripts.experiments.executors import LocalExecutor, make_executor
+from equiact.scripts.experiments.jobs import Job, JobProgress, Resources, missing_jobs
+from equiact.scripts.experiments.scheduler import run_in_process, run_jobs
+from equiact.scripts.experiments.worker import lock_file, progress_file
 
 
 @dataclass(frozen=True)
@@ -18,100 +25,118 @@ class Note:
 
     title: str
     folder: Path
+    needs: tuple[Job, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def output(self) -> Path:
+        return self.folder / self.title
+
+    @property
+    def done(self) -> bool:
+        return self.output.exists()
 
     def run(self, show: JobProgress) -> None:
+        for each in self.needs:
+            assert each.done, "a job was started before one that it needs"
         show(1, 2)
-        (self.folder / self.title).write_text(f"{os.getpid()} {torch.rand(1).item()} {torch.get_num_threads()}")
+        self.output.write_text(f"{os.getpid()} {torch.rand(1).item()} {torch.get_num_threads()}")
 
 
 @dataclass(frozen=True)
 class Fail(Note):
     def run(self, show: JobProgress) -> None:
         if self.title == "killed":
-            time.sleep(1)  # until the parent knows that the job began
+            with (self.folder / "attempts").open("a") as file:
+                file.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         if self.title == "mistaken":
             raise KeyError(self.title)
         raise ValueError("of no use")
 
 
-def test_processes_are_kept_and_random_numbers_do_not_depend_on_jobs_before(tmp_path: Path) -> None:
-    names = [f"job {index}" for index in range(5)]
-    run_jobs([Note(name, tmp_path) for name in names], shares=CoreShares.of_machine(2))
-    processes, draws, threads = zip(*((tmp_path / name).read_text().split() for name in names), strict=True)
-    assert str(os.getpid()) not in processes and len(set(processes)) < len(names)
-    assert len(set(draws)) == len(set(threads)) == 1
+@dataclass(frozen=True)
+class DieOnce(Note):
+    """Die in the first attempt; end in the second."""
+
+    def run(self, show: JobProgress) -> None:
+        attempt = self.folder / f"{self.title}-began"
+        if not attempt.exists():
+            attempt.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().run(show)
 
 
-def test_threads_do_not_depend_on_how_many_jobs_are_left(tmp_path: Path) -> None:
-    run_jobs([Note("all", tmp_path), Note("of them", tmp_path)])
-    run_jobs([Note("the last", tmp_path)], of=2)
-    threads = [(tmp_path / name).read_text().split()[2] for name in ("all", "of them", "the last")]
-    assert len(set(threads)) == 1
+def test_needs_come_first_and_every_job_has_a_fresh_process(tmp_path: Path) -> None:
+    first = Note("first", tmp_path, resources=Resources(threads=2))
+    left, right = (Note(name, tmp_path, needs=(first,)) for name in ("left", "right"))
+    last = Note("last", tmp_path, needs=(left, right))
+    run_jobs([last], lambda: LocalExecutor(cores=2))
+    notes = [(tmp_path / name).read_text().split() for name in ("first", "left", "right", "last")]
+    processes, draws, threads = zip(*notes, strict=True)
+    assert len({*processes, str(os.getpid())}) == 5
+    assert len(set(draws)) == 1, "random numbers depend on the job or on what ran before"
+    assert threads == ("2", "1", "1", "1"), "threads are those that the job declares"
+    assert not list(tmp_path.glob(".*")), "locks and progress are left"
 
 
-def test_cores_are_split_into_equal_shares() -> None:
-    shares = CoreShares(tuple(range(16)), 3)
-    assert shares.threads == 5
-    parts = [shares.of_worker(index) for index in range(3)]
-    assert [len(part) for part in parts] == [5, 5, 5] and len(set.union(*parts)) == 15
-    assert CoreShares((3,), 2).of_worker(1) == {3}
+def test_what_is_done_is_not_done_again_and_its_needs_are_left_out(tmp_path: Path) -> None:
+    data = Note("data", tmp_path)
+    run = Note("run", tmp_path, needs=(data,))
+    run.output.write_text("there")
+    assert missing_jobs([run]) == []
+    other = Note("other", tmp_path, needs=(data,))
+    assert [job.title for job in missing_jobs([run, other, other])] == ["data", "other"]
+
+
+def test_a_circle_of_needs_is_refused(tmp_path: Path) -> None:
+    first = Note("first", tmp_path)
+    second = Note("second", tmp_path, needs=(first,))
+    object.__setattr__(first, "needs", (second,))
+    with pytest.raises(ValueError, match="circle of needs"):
+        missing_jobs([first])
+
+
+def test_a_job_fails_alone_with_its_error_and_what_needs_it(tmp_path: Path) -> None:
+    bad = Fail("bad", tmp_path)
+    with pytest.raises(RuntimeError) as error:
+        run_jobs([bad, Note("after", tmp_path, needs=(bad,)), Fail("mistaken", tmp_path), Note("good", tmp_path)])
+    lines = str(error.value)
+    assert "bad failed: ValueError: of no use" in lines
+    assert "after was not run: it needs 'bad', which failed" in lines
+    assert "raise KeyError(self.title)" in lines and "KeyError: 'mistaken'" in lines
+    assert (tmp_path / "good").exists() and not (tmp_path / "after").exists()
+
+
+def test_a_job_whose_process_dies_is_started_again_a_stated_number_of_times(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed: its process died 2 times"):
+        run_jobs([DieOnce("unlucky", tmp_path), Fail("killed", tmp_path)], retries=1)
+    assert (tmp_path / "unlucky").exists() and (tmp_path / "attempts").read_text() == "xx"
+
+
+def test_a_job_that_wants_more_gpus_than_there_are_is_refused(tmp_path: Path) -> None:
+    greedy = Note("greedy", tmp_path, resources=Resources(gpus=2))
+    with pytest.raises(RuntimeError, match=r"greedy wants Resources\(threads=1, gpus=2\)"):
+        run_jobs([greedy], lambda: LocalExecutor(cores=1, gpus=1))
+
+
+def test_room_is_shared_by_threads_and_gpus() -> None:
+    executor = LocalExecutor(cores=4, gpus=1)
+    try:
+        assert executor.has_room(Resources(threads=3), [Resources()])
+        assert not executor.has_room(Resources(threads=4), [Resources()])
+        assert executor.has_room(Resources(threads=8), []), "a job alone always has room"
+        assert not executor.has_room(Resources(gpus=1), [Resources(gpus=1)])
+    finally:
+        executor.close(stop=True)
 
 
 @dataclass(frozen=True)
-class Late(Note):
-    def run(self, show: JobProgress) -> None:
-        atexit.register(time.sleep, 2)
-
-
-def test_a_process_that_is_not_needed_any_more_ends_without_a_traceback(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run_jobs([Late("late", tmp_path)])
-    assert "KeyboardInterrupt" not in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("title", "message"),
-    [
-        ("bad", "bad failed: ValueError: of no use"),
-        ("mistaken", r"mistaken failed: Traceback[\s\S]*KeyError: 'mistaken'"),
-        ("killed", "killed: its process died with exit code -9; the memory may have run out"),
-    ],
-)
-def test_the_error_of_a_job_is_reported(title: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=message):
-        run_jobs([Fail(title, tmp_path)])
-
-
-@dataclass(frozen=True)
-class Chat(Note):
-    """Send messages for half a minute."""
+class Slow(Note):
+    """Save the work when it is interrupted."""
 
     def run(self, show: JobProgress) -> None:
-        for count in range(300):
-            show(count, 300)
-            time.sleep(0.1)
-        (self.folder / "over").touch()
-
-
-def two_at_a_time() -> CoreShares:
-    """Return shares for two jobs, however many cores there are."""
-    return CoreShares(CoreShares.of_machine(2).cores, 2)
-
-
-def test_a_death_is_noticed_while_other_jobs_send_messages(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"^killed: its process died with exit code -9"):
-        run_jobs([Chat("chat", tmp_path), Fail("killed", tmp_path)], shares=two_at_a_time())
-    assert not (tmp_path / "over").exists()
-
-
-@dataclass(frozen=True)
-class Save(Note):
-    """Save its work when it is interrupted."""
-
-    def run(self, show: JobProgress) -> None:
-        show(0, 1)
+        (self.folder / "began").write_text(str(os.getpid()))
         try:
             time.sleep(60)
         except KeyboardInterrupt:
@@ -119,11 +144,56 @@ class Save(Note):
             raise
 
 
-def test_a_running_job_saves_its_work_when_another_fails(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="killed: its process died"):
-        run_jobs([Save("save", tmp_path), Fail("killed", tmp_path)], shares=two_at_a_time())
-    assert (tmp_path / "saved").exists()
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent_and_save_their_work(how: signal.Signals, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    code = """
+        import sys
+        sys.path.insert(0, {tests!r})
+        from pathlib import Path
+        from test_jobs import Slow
+        from equiact.scripts.experiments.scheduler import run_jobs
+
+        if __name__ == "__main__":
+            run_jobs([Slow("slow", Path({folder!r}))])
+    """
+    program.write_text(textwrap.dedent(code).format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    parent = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.DEVNULL)
+    try:
+        worker = int(_wait_for(tmp_path / "began"))
+        parent.send_signal(how)
+        parent.wait(30)
+        _wait_for(tmp_path / "saved", empty=True)
+        _wait_until(lambda: not Path(f"/proc/{worker}").exists())
+    finally:
+        parent.kill()
 
 
-def test_no_jobs_are_no_error() -> None:
+def test_progress_and_lock_lie_beside_the_output(tmp_path: Path) -> None:
+    job = Note("note", tmp_path)
+    assert lock_file(job).parent == progress_file(job).parent == tmp_path
+
+
+def test_no_jobs_are_no_error(tmp_path: Path) -> None:
     run_jobs([])
+    run_in_process([Note("here", tmp_path)])
+    assert (tmp_path / "here").read_text().split()[0] == str(os.getpid())
+
+
+def test_an_address_needs_a_cluster() -> None:
+    with pytest.raises(ValueError, match="add --runner ray"):
+        make_executor("local", "auto")
+    with pytest.raises(ValueError, match="at least one thread"):
+        Resources(threads=0)
+
+
+def _wait_for(file: Path, *, empty: bool = False) -> str:
+    _wait_until(lambda: file.exists() and (empty or file.read_text() != ""))
+    return file.read_text()
+
+
+def _wait_until(condition: object, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "nothing happened for half a minute"
+        time.sleep(0.05)

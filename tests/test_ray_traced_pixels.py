@@ -18,8 +18,11 @@ from equiact.envs.mujoco_envs.scene_painter import ScenePainter
 from equiact.envs.simulation import model_tracer
 from equiact.envs.simulation.model_assets import model_fingerprint
 from equiact.envs.simulation.shape_tree import ShapeTree
-from equiact.scripts.benchmarks.pixels_benchmark import RendererError
+from equiact.scripts.benchmarks.pixels_benchmark import PixelsBenchmarkConfig, RendererError, measure_in_process
 from equiact.scripts.commands.benchmark_pixels import BenchmarkPixels
+from equiact.scripts.experiments.jobs import silent
+from equiact.scripts.experiments.records import Records
+from equiact.scripts.experiments.summaries import summarize_records
 from gymnasium.vector import AutoresetMode
 
 DARK = '<visual><headlight ambient="{ambient}" diffuse="0 0 0" specular="0 0 0"/></visual>'
@@ -548,18 +551,19 @@ def test_scenes_of_the_benchmark_name_a_package(tmp_path):
 @pytest.mark.slow
 def test_a_scene_that_cannot_be_measured_says_what_is_needed(tmp_path):
     with pytest.raises(RendererError, match=r"'gymnasium Pushr-v5' could not be measured: .*Pusher-v5.* libosmesa6"):
-        BenchmarkPixels(scenes=("gymnasium Pushr-v5",), results_dir=tmp_path, num_seeds=1).run()
+        measure_in_process("gymnasium Pushr-v5", 7, PixelsBenchmarkConfig(rounds=1), str(tmp_path), silent)
 
 
 @pytest.mark.slow
 def test_the_benchmark_measures_both_renderers(tmp_path):
     if not has_osmesa():
         pytest.skip("the benchmark compares with MuJoCo's renderer under OSMesa: install Debian's package libosmesa6")
-    BenchmarkPixels(scenes=("gymnasium Reacher-v5",), results_dir=tmp_path, num_seeds=2, rounds=1).run()
-    figures = json.loads((tmp_path / "pixels.json").read_text())["figures"]
+    places = {"results_dir": tmp_path, "work_dir": tmp_path / "work"}
+    BenchmarkPixels(scenes=("gymnasium Reacher-v5",), num_seeds=2, rounds=1, **places).run()
+    figures = summarize_records(Records.load(tmp_path / "pixels.jsonl"))
     for resolution in (64, 128):
         of = {name.split(": ")[1]: each for name, each in figures.items() if f"{resolution} × {resolution}" in name}
-        assert of["times_faster"]["mean"] > 0
-        assert of["tracer_cpu_ms"]["mean"] > 0
-        assert of["difference"]["mean"] < 3
-        assert len(of["start_s"]["seeds"]) == 2
+        assert of["times_faster"].mean > 0
+        assert of["tracer_cpu_ms"].mean > 0
+        assert of["difference"].mean < 3
+        assert len(of["start_s"].seeds) == 2

@@ -1,6 +1,5 @@
 """The recovery experiment from end to end, with networks that have hardly been trained: its figures and its report."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from equiact.agents.evaluation.statistics import wilson_interval
 from equiact.agents.recovery.conformal import Trigger
 from equiact.envs.data.policy import Policy
-from equiact.envs.storage.artifacts import ArtifactError, read_json, write_tensor_file
+from equiact.envs.storage.artifacts import ArtifactError, write_tensor_file
 from equiact.representations.learning.checkpoints import CheckpointError
 from equiact.representations.learning.config import ConfigError, scale_steps, to_dict
-from equiact.scripts.benchmarks.job_runner import JobProgress, silent
 from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig
+from equiact.scripts.benchmarks.recovery_experiment import RecoveryExperiment
+from equiact.scripts.benchmarks.recovery_jobs import RecoveryJobs, train_policy
 from equiact.scripts.benchmarks.recovery_methods.density_recovery import DensityRecovery
 from equiact.scripts.benchmarks.recovery_methods.registry import (
-    BASE_POLICY,
     RECOVERY_METHODS,
     RecoveryMethod,
     ablation_methods,
@@ -28,13 +26,14 @@ from equiact.scripts.benchmarks.recovery_methods.registry import (
     register_recovery_method,
 )
 from equiact.scripts.benchmarks.recovery_run import RecoveryRun
-from equiact.scripts.benchmarks.recovery_stages import recovery_stages, train_policy
-from equiact.scripts.benchmarks.recovery_statistics import CLAIM, add_wilson_intervals, aggregate
+from equiact.scripts.benchmarks.recovery_statistics import measured_runs
 from equiact.scripts.benchmarks.recovery_trials import read_outcomes
-from equiact.scripts.benchmarks.result_files import over_seeds, summarize
-from equiact.scripts.benchmarks.run_folder import claim_folder
 from equiact.scripts.commands.recover import Recover
 from equiact.scripts.commands.tables import RENAMED
+from equiact.scripts.experiments.experiment import Places
+from equiact.scripts.experiments.jobs import JobProgress, missing_jobs, silent
+from equiact.scripts.experiments.records import Provenance, Records
+from equiact.scripts.experiments.summaries import summarize_records
 from equiact.scripts.reports.recovery_report import line_styles, write_recovery_report
 
 ABLATED = ablation_methods()[0]
@@ -55,25 +54,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecoveryRun]:
     """Make everything of a seed but most ablations. No episode succeeds, so the triggers are given."""
     folder = tmp_path_factory.mktemp("recover") / "seed-0"
     made = RecoveryRun("push", 0, folder, TINY)
-    claim_folder(folder, CLAIM, to_dict(TINY), commit="abc")
     for name in [*compared_methods(), ABLATED]:
         if recovery_method(name).has_recovery:
             Trigger(0.0, 1.0, 0.03, 10.0).save(made.trigger_folder(name))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as every job has it
     left_out = set(ablation_methods()) - {ABLATED}
-    for stage in recovery_stages(made, sweep=True, ablations=True):
-        for job in stage:
-            if not left_out & {each for each in job.arguments if isinstance(each, str)}:
-                job.run(silent)
-                assert job.done, job.title
+    for job in missing_jobs(RecoveryJobs(made).all()):
+        if not any(f"play {name}" in job.title for name in left_out):
+            assert all(each.done for each in job.needs), job.title
+            job.run(silent)
+            assert job.done, job.title
     yield made
     torch.set_num_threads(threads)
 
 
 def test_titles_tell_the_jobs_apart(run: RecoveryRun) -> None:
-    titles = [job.title for stage in recovery_stages(run, sweep=True, ablations=True) for job in stage]
-    assert len(titles) == len(set(titles))
+    jobs = missing_jobs(RecoveryJobs(replace(run, folder=run.folder / "empty")).all())
+    assert len({job.title for job in jobs}) == len({job.output for job in jobs}) == len(jobs)
 
 
 def test_every_method_meets_the_same_perturbations(run: RecoveryRun) -> None:
@@ -82,46 +80,49 @@ def test_every_method_meets_the_same_perturbations(run: RecoveryRun) -> None:
     np.testing.assert_allclose(receipts, np.tile(receipts[0], (len(receipts), 1)), atol=0.05)
 
 
-def test_the_summary_has_every_figure(run: RecoveryRun) -> None:
-    row = aggregate(run)
-    assert row["commit"] == "abc"
-    expected = {"clean_success", "pushed_success", "recovered_success", "harmed", "false_interventions", "mcnemar_p"}
+@pytest.fixture(scope="module")
+def records(run: RecoveryRun) -> Records:
+    """Return the records of the seed."""
+    return Records.of(measured_runs(run), Provenance("equiact recover", "abc", {}, to_dict(TINY)))
+
+
+def test_the_records_have_every_figure(records: Records) -> None:
+    figures = summarize_records(records)
+    expected = {"clean_success", "pushed_success", "recovered_success", "harmed", "false_interventions"}
     expected |= {"pairs", "push_receipt_mean", "recovery_steps_median", "encoder_rmse_m", "recovery: cosine_10cm"}
+    expected |= {"recovery_ms_per_step"}
     expected |= {f"{name}: pushed_success" for name in [*compared_methods(), ABLATED]}
     expected |= {f"{name}: sweep_mean" for name in compared_methods()}
-    assert expected <= row["figures"].keys()
-    assert row["figures"]["pairs"] == 2
-    json.dumps(row, allow_nan=False)
+    assert expected <= figures.keys()
+    assert figures["pairs"].mean == 2
 
 
-def test_labels_are_those_of_the_committed_results(run: RecoveryRun) -> None:
-    results = Path(__file__).resolve().parent.parent / "results" / "recovery_push.json"
-    committed = {label.split(": ")[0] for label in read_json(results)["figures"] if ": pushed_success" in label}
-    committed = {RENAMED.get(label, label) for label in committed}
-    assert committed - {"IQL"} == {*compared_methods(), *ablation_methods()} - {"IQL"}
+def test_labels_are_those_of_the_committed_results() -> None:
+    committed = Records.load(Path(__file__).resolve().parent.parent / "results" / "recovery_push.jsonl").table
+    labels = {RENAMED.get(name, name) for name in committed[committed["metric"] == "pushed_success"]["method"]} - {""}
+    assert labels - {"IQL"} == {*compared_methods(), *ablation_methods()} - {"IQL"}
 
 
-def test_a_single_seed_has_wilson_intervals(run: RecoveryRun) -> None:
-    result = over_seeds([aggregate(run)], [run.seed])
-    figures = result["figures"]
-    assert figures["DART: pushed_success"]["interval"] == [figures["DART: pushed_success"]["mean"]] * 2
-    add_wilson_intervals(figures, run.config, read_outcomes(run, BASE_POLICY)["clean/success"])
-    for label in ("clean_success", "DART: pushed_success", "recovery: harmed", "recovery: false_interventions"):
-        low, high = figures[label]["interval"]
-        assert low <= figures[label]["mean"] <= high and high - low > 0.5, "two pairs say little"
-    assert figures["push_receipt_mean"]["interval"] == [figures["push_receipt_mean"]["mean"]] * 2
+def test_a_single_seed_has_intervals_of_its_episodes(records: Records) -> None:
+    figures = summarize_records(records)
+    for label in ("clean_success", "DART: pushed_success", "recovery: harmed"):
+        figure = figures[label]
+        assert figure.interval is not None
+        low, high = figure.interval
+        assert low <= figure.number <= high and high - low > 0.5, "two pairs say little"
+    assert figures["push_receipt_mean"].interval is None
 
 
-def test_false_interventions_are_counted_in_clean_episodes_that_succeed() -> None:
-    figures = {"recovery: false_interventions": summarize([0.2]), "recovery: harmed": summarize([0.2])}
-    add_wilson_intervals(figures, RecoveryExperimentConfig(pairs=20), np.arange(20) < 10)
-    assert figures["recovery: false_interventions"]["interval"] == pytest.approx(wilson_interval(2, 10))
-    assert figures["recovery: harmed"]["interval"] == pytest.approx(wilson_interval(4, 20))
+def test_false_interventions_are_counted_in_clean_episodes_of_the_base_that_succeed(run: RecoveryRun) -> None:
+    for row in measured_runs(run):
+        method = row.method or "recovery"
+        clean = read_outcomes(run, recovery_method(method).base_policy)["clean/success"]
+        assert row.trials.get("false_interventions", 0) == (clean.sum() if "false_interventions" in row.values else 0)
+        assert row.trials.get("harmed", 2) == 2
 
 
-def test_the_report_shows_every_method(run: RecoveryRun, tmp_path: Path) -> None:
-    result = over_seeds([aggregate(run)], [run.seed])
-    page = write_recovery_report(tmp_path, result, [run]).read_text()
+def test_the_report_shows_every_method(run: RecoveryRun, records: Records, tmp_path: Path) -> None:
+    page = write_recovery_report(tmp_path, records, [run]).read_text()
     assert (tmp_path / "film.mp4").stat().st_size > 1000
     assert page.count("<picture>") == 3 and page.count("<video") == 1
     for name in [*compared_methods(), ABLATED]:
@@ -129,20 +130,22 @@ def test_the_report_shows_every_method(run: RecoveryRun, tmp_path: Path) -> None
     assert "http://" not in page and "https://" not in page
 
 
-def test_without_a_sweep_the_report_leaves_it_out(run: RecoveryRun, tmp_path: Path) -> None:
-    result = over_seeds([aggregate(run)], [run.seed])
-    result["figures"] = {label: value for label, value in result["figures"].items() if "sweep" not in label}
-    page = write_recovery_report(tmp_path, result, [run]).read_text()
+def test_without_a_sweep_the_report_leaves_it_out(run: RecoveryRun, records: Records, tmp_path: Path) -> None:
+    left = Records(records.table[records.table["metric"] != "sweep_mean"], records.sources)
+    page = write_recovery_report(tmp_path, left, [run]).read_text()
     assert "Magnitude of the perturbation" not in page and "<h2>Methods</h2>" in page
 
 
-def test_a_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
-    Recover(quick=True, output_dir=tmp_path).prepare(0)
-    settings = read_json(tmp_path / "push" / "seed-0" / "settings.json")["settings"]
-    assert (settings["demonstrations"], settings["pairs"]) == (1000, 50)
+def test_every_configuration_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    quick = Recover(quick=True, output_dir=tmp_path)
+    assert (quick.experiment.configuration["demonstrations"], quick.experiment.configuration["pairs"]) == (1000, 50)
+    assert quick.experiment.seeds == [0] and Recover(num_seeds=2).experiment.seeds == [2000, 2001]
     other = Recover(quick=True, output_dir=tmp_path, hyperparameters=RecoveryExperimentConfig(magnitude=0.02, pairs=50))
-    with pytest.raises(ValueError, match=r"holds a run with magnitude = 0.01, now 0.02"):
-        other.prepare(0)
+    folders = {each.places.folder(each.experiment) for each in (quick, other, replace(quick, seed=1))}
+    assert len(folders) == 2, "seeds of a configuration share a folder"
+    assert Places(work_dir=tmp_path).folder(quick.experiment) in folders
+    with pytest.raises(ValueError, match="perturbation"):
+        RecoveryExperiment("push", replace(TINY, onset=1000), [0])
 
 
 def test_a_method_is_one_file(run: RecoveryRun) -> None:
@@ -152,8 +155,10 @@ def test_a_method_is_one_file(run: RecoveryRun) -> None:
 
     try:
         assert compared_methods()[-1] == "test method"
-        titles = [job.title for stage in recovery_stages(run, sweep=False, ablations=False) for job in stage]
-        assert "push 0: fit kernel in equivariant" in titles and "push 0: play test method" in titles
+        jobs = RecoveryJobs(run, sweep=False, ablations=False)
+        assert [job.title for job in missing_jobs(jobs.all())] == ["push 0: play test method"]
+        fresh = replace(jobs, run=replace(run, folder=run.folder / "empty"))
+        assert "push 0: fit kernel in equivariant" in [job.title for job in missing_jobs(fresh.all())]
     finally:
         RECOVERY_METHODS._entries.pop("test method")
 

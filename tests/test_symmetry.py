@@ -11,16 +11,10 @@ import pytest
 import torch
 from equiact.envs.data.collect import collect
 from equiact.envs.data.minari_dataset import save_transitions
-from equiact.envs.storage.artifacts import read_json, write_json
+from equiact.envs.storage.artifacts import read_json
 from equiact.envs.worlds.registry import world_class
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
-from equiact.scripts.benchmarks.encoder_benchmark import (
-    ENCODER_BENCHMARKS,
-    QUICK,
-    BenchmarkPlaces,
-    EncoderBenchmark,
-    run_encoder_benchmark,
-)
+from equiact.scripts.benchmarks.encoder_benchmark import ENCODER_BENCHMARKS, QUICK, EncoderExperiment
 from equiact.scripts.benchmarks.encoder_methods import (
     encoder_of_label,
     set_size,
@@ -29,10 +23,14 @@ from equiact.scripts.benchmarks.encoder_methods import (
     suits,
 )
 from equiact.scripts.benchmarks.encoder_runs import BenchmarkRun, BenchmarkSize, CollectionJob, measure_encoder
-from equiact.scripts.benchmarks.job_runner import silent
 from equiact.scripts.cli import main
 from equiact.scripts.commands.tables import comparison_table
 from equiact.scripts.commands.train import DECODER_TITLE
+from equiact.scripts.experiments.experiment import Places, run_experiments
+from equiact.scripts.experiments.jobs import Job, missing_jobs, silent
+from equiact.scripts.experiments.records import Records
+from equiact.scripts.experiments.scheduler import run_in_process
+from equiact.scripts.experiments.summaries import summarize_records
 from equiact.scripts.reports.orbit_figures import classes_to_show
 
 TINY = BenchmarkSize(transitions=200, held_out=2000, backbone="strided", updates=3)
@@ -41,6 +39,11 @@ CLASS_POSE, STABILIZERS = ENCODER_BENCHMARKS["class-pose"], ENCODER_BENCHMARKS["
 
 def orbit_world(name: str) -> Any:
     return world_class(name)
+
+
+def numbers(run: BenchmarkRun) -> dict[str, float]:
+    """Return what was measured."""
+    return {name: float(value) for name, value in run.measured().values.items()}
 
 
 def test_the_set_is_larger_than_every_stabilizer() -> None:
@@ -59,14 +62,16 @@ def test_the_set_is_larger_than_every_stabilizer() -> None:
 )
 def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_path: Path) -> None:
     run = BenchmarkRun(world, method, 0, TINY, "cpu", tmp_path)
-    run.run(silent)
-    row = read_json(run.output)
-    assert {"hit_rate_1", "hit_rate_10", "hit_rate_20"} <= row["figures"].keys()
-    assert all(0 <= row["figures"][f"hit_rate_{steps}"] <= 1 for steps in (1, 10, 20))
-    assert ("order_right_objects" in row["figures"]) == (method in ("set of poses", "harmonics"))
+    run_in_process([run])
+    measured = run.measured()
+    values: Any = measured.values
+    assert (measured.task, measured.method, measured.seed) == (world, method, 0) and measured.seconds
+    assert {"hit_rate_1", "hit_rate_10", "hit_rate_20"} <= values.keys()
+    assert all(0 <= values[f"hit_rate_{steps}"] <= 1 for steps in (1, 10, 20))
+    assert ("order_right_objects" in values) == (method in ("set of poses", "harmonics"))
     posed = method in ("class and pose", "one pose", "set of poses", "harmonics")
-    assert ("pose_error" in row["figures"]) == posed
-    assert ("plan_error_median_degrees" in row["figures"]) == (posed and world != "Sprites")
+    assert ("pose_error" in values) == posed
+    assert ("plan_error_median_degrees" in values) == (posed and world != "Sprites")
     assert "threads" in read_json(run.training_file)["machine"]
 
 
@@ -74,8 +79,8 @@ def test_every_method_is_trained_measured_and_kept(world: str, method: str, tmp_
 @pytest.mark.parametrize("method", ["one pose", *STABILIZERS.methods, "MDP homomorphism", "linear", "autoencoder"])
 def test_every_method_runs_on_a_gpu(method: str, tmp_path: Path) -> None:
     run = BenchmarkRun("Models", method, 0, TINY, "cuda", tmp_path)
-    run.run(silent)
-    assert 0 <= read_json(run.output)["figures"]["hit_rate_20"] <= 1
+    run_in_process([run])
+    assert 0 <= float(run.measured().values["hit_rate_20"]) <= 1
 
 
 def test_a_size_scales_the_updates_of_every_method() -> None:
@@ -91,20 +96,20 @@ def test_a_run_stopped_while_it_measures_is_not_trained_again(tmp_path: Path) ->
     def interrupt(*arguments: Any) -> dict[str, float]:
         raise KeyboardInterrupt
 
+    run_in_process(run.needs)
     with pytest.raises(KeyboardInterrupt):
         run.run(silent, measure=interrupt)
-    assert not run.done
+    assert not run.done and run.needs == [run.held_out], "the data to train on are not needed again"
     seen = []
     run.run(lambda done, total, unit="", note="": seen.append(unit))
     assert set(seen) == {"measures"}
-    assert read_json(run.output)["commit"] == read_json(run.training_file)["commit"]
-    write_json(run.training_file, {"commit": "an older one"})
-    run.run(silent)
-    assert read_json(run.output)["commit"].startswith("an older one (measured at ")
+    assert run.measured().seconds > read_json(run.training_file)["seconds"] > 0  # type: ignore[operator]
 
 
 def test_data_of_another_group_are_not_measured_on(tmp_path: Path) -> None:
-    other = CollectionJob("Arrows", 40, 0, "cpu", tmp_path).load(silent)
+    job = CollectionJob("Arrows", 40, 0, "cpu", tmp_path)
+    run_in_process([job])
+    other = job.load()
     encoder = ClassPoseEncoder((64, 64, 3), "SO3", ClassPoseConfig(backbone="strided"))
     with pytest.raises(ValueError, match="the encoder is for the group SO3, the transitions have SO2"):
         measure_encoder(encoder, orbit_world("Chairs"), other)
@@ -116,8 +121,8 @@ def test_the_set_finds_every_order_and_one_pose_does_not(tmp_path: Path) -> None
     figures = {}
     for method in ("set of poses", "one pose"):
         run = BenchmarkRun("Arrows", method, 1, QUICK, "cpu", tmp_path)
-        run.run(silent)
-        figures[method] = read_json(run.output)["figures"]
+        run_in_process([run])
+        figures[method] = numbers(run)
     many, one = figures["set of poses"], figures["one pose"]
     assert many["order_right_objects"] == 1.0 and many["order_right_images"] > 0.95
     assert many["set_size"] == 5 and many["set_size_confidence"] > 0.9
@@ -128,73 +133,35 @@ def test_the_set_finds_every_order_and_one_pose_does_not(tmp_path: Path) -> None
 def test_harmonics_find_the_rotations_of_solids(tmp_path: Path) -> None:
     """12 of the tetrahedron, 24 of the cube and 60 of the icosahedron, at the quick size."""
     run = BenchmarkRun("Solids", "harmonics", 1, QUICK, "cpu", tmp_path)
-    run.run(silent)
-    figures = read_json(run.output)["figures"]
+    run_in_process([run])
+    figures = numbers(run)
     assert figures["order_right_objects"] == 1.0 and figures["order_right_images"] > 0.97
     assert figures["set_size"] == 60 and figures["set_size_confidence"] > 0.9
     assert figures["hit_rate_20"] > 0.97 and figures["pose_error"] < 0.2
 
 
 def test_the_benchmark_writes_what_the_table_reads(tmp_path: Path) -> None:
-    done: list[tuple[str, int | None]] = []
+    done: list[str] = []
 
-    def run_and_note(jobs: list[Any], *, of: int | None = None) -> None:
-        for job in jobs:
-            job.run(silent)
-            done.append((type(job).__name__, of))
+    def run_and_note(jobs: list[Job], make_executor: object) -> None:
+        done.extend(type(job).__name__ for job in missing_jobs(jobs))
+        run_in_process(jobs)
 
-    places = BenchmarkPlaces(tmp_path, tmp_path / "work")
-
-    def bench() -> dict[str, Any]:
-        return run_encoder_benchmark(
-            STABILIZERS, TINY, [100], world="Arrows", device="cpu", places=places, run=run_and_note
-        )
-
-    figures = bench()
-    assert done == [("CollectionJob", 2)] * 2 + [("BenchmarkRun", 4)] * 4, "data are collected once for all methods"
-    folder = tmp_path / "work" / "stabilizers" / TINY.name
+    places = Places(tmp_path, tmp_path / "work")
+    experiment = EncoderExperiment(STABILIZERS, TINY, [100], "Arrows", "cpu")
+    (records,) = run_experiments([experiment], places, run=run_and_note)
+    assert done == ["CollectionJob"] * 2 + ["BenchmarkRun"] * 4 + ["RemovalJob"], "data are collected once for all"
     names = {f"Arrows-{method.replace(' ', '_')}-100" for method in STABILIZERS.methods}
-    assert {path.stem for path in folder.iterdir()} == names | {"training"}, "the data are removed"
-    assert bench() == figures and len(done) == 6, "what is there is not made again"
-    result = read_json(tmp_path / "stabilizers_arrows.json")
-    assert figures["Arrows, set of poses: hit_rate_1"] == result["figures"]["Arrows, set of poses: hit_rate_1"]["mean"]
-    rows = comparison_table(result["figures"], ["hit_rate_1", "hit_rate_20", "order_right_objects"])
+    kept = {path.stem for path in places.folder(experiment).iterdir()}
+    assert kept == names | {"training", "experiment", "Arrows-100-removed"}, "the data are removed"
+    (again,) = run_experiments([experiment], places, run=run_and_note)
+    assert len(done) == 7, "what is there is not made again"
+    assert again.table["value"].tolist() == records.table["value"].tolist()
+    figures = summarize_records(Records.load(tmp_path / "stabilizers_arrows.jsonl"))
+    rows = comparison_table(figures, ["hit_rate_1", "hit_rate_20", "order_right_objects"])
     assert [row.split(" | ")[0] for row in rows[2:]] == [f"| Arrows, {each}" for each in STABILIZERS.methods]
     with pytest.raises(ValueError, match="class-pose has no world 'Arrows'; choose from"):
-        run_encoder_benchmark(CLASS_POSE, TINY, [100], world="Arrows", places=places)
-
-
-def test_seeds_are_appended_to_those_of_before(tmp_path: Path) -> None:
-    benchmark = EncoderBenchmark("stabilizers", ("Arrows",), ("one pose",))
-    places = BenchmarkPlaces(tmp_path, tmp_path / "work")
-    for seed in (100, 101, 102):
-        run = BenchmarkRun("Arrows", "one pose", seed, TINY, "cpu", tmp_path / "work" / "stabilizers" / TINY.name)
-        write_json(run.output, {"commit": f"c{seed}", "figures": {"hit_rate_1": seed / 1000}})
-    path = tmp_path / "stabilizers_arrows.json"
-
-    def bench(seeds: list[int], append: bool = True) -> None:
-        run_encoder_benchmark(benchmark, TINY, seeds, append=append, world="Arrows", device="cpu", places=places)
-
-    bench([101])
-    earlier = read_json(path)
-    assert earlier["seeds"] == [101]
-    write_json(path, {**earlier, "command": "first", "machine": {"processor": "another", "cores": 2}})
-    bench([100, 101])
-    result = read_json(path)
-    assert result["seeds"] == [100, 101] and result["commit"] == "c100, c101", "one of them anew"
-    assert result["figures"]["Arrows, one pose: hit_rate_1"]["seeds"] == [0.1, 0.101]
-    assert result["command"].startswith("first, ")
-    assert result["machine"]["processor"].startswith("another, ")
-    write_json(path, {key: value for key, value in result.items() if key != "size"})
-    with pytest.raises(ValueError, match="has seeds of the size unknown, to which none of strided-200-2000-3 can be"):
-        bench([102])
-    bench([102], append=False)
-    assert read_json(path)["seeds"] == [102]
-
-
-def test_append_is_for_benchmarks_of_encoders_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["benchmark", "encoder", "--append", "--results-dir", str(tmp_path)]) == 1
-    assert "--append is for class-pose and stabilizers only" in " ".join(capsys.readouterr().err.split())
+        EncoderExperiment(CLASS_POSE, TINY, [100], "Arrows")
 
 
 def test_methods_are_for_the_groups_that_their_encoders_take() -> None:
@@ -206,8 +173,8 @@ def test_methods_are_for_the_groups_that_their_encoders_take() -> None:
 def test_labels_of_the_committed_results_are_known() -> None:
     root = Path(__file__).resolve().parent.parent
     for benchmark in (CLASS_POSE, STABILIZERS):
-        figures = read_json(root / "results" / f"{benchmark.name.replace('-', '_')}.json")["figures"]
-        assert {label.split(": ")[0].split(", ")[1] for label in figures} == set(benchmark.methods)
+        records = Records.load(root / "results" / f"{benchmark.name.replace('-', '_')}.jsonl")
+        assert set(records.table["method"]) == set(benchmark.methods)
     assert encoder_of_label("neural renderer") == "neural-renderer"
 
 

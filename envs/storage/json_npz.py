@@ -42,10 +42,10 @@ ARRAY_ERRORS = (
 
 
 def check_output_file(path: str | Path) -> Path:
-    """Check that a JSON, NPZ or other file may be written, before the work begins.
+    """Check that a JSON, JSON Lines, NPZ or other file may be written, before the work begins.
 
-    An existing JSON or NPZ file may be replaced if `write_json` or `write_npz` wrote it, a PNG file if such a JSON file
-    with the same name lies beside it, and a file with another ending only if it is empty.
+    An existing JSON, JSON Lines or NPZ file may be replaced if it has our mark, a PNG file if such a JSON file with the
+    same name lies beside it, and a file with another ending only if it is empty.
 
     Returns:
         The resolved path.
@@ -175,17 +175,29 @@ def parse_npy(content: bytes) -> NDArray[Any]:
     return array
 
 
+def _has_mark(content: bytes, path: Path) -> bool:
+    """Return whether content is a JSON object that we wrote."""
+    try:
+        found = parse_json(content, path)
+    except ArtifactError:
+        return False
+    return isinstance(found, dict) and (found.get("kind") == MARK or _PROVENANCE <= found.keys())
+
+
 def _is_ours(path: Path) -> bool:
     """Return whether an existing file is one that we wrote, so that a new one may replace it."""
     if path.suffix == ".json":
         try:
-            content = parse_json(read_regular(path, DEFAULT_LIMITS.max_card_bytes), path)
+            content = read_regular(path, DEFAULT_LIMITS.max_card_bytes)
         except ArtifactError:
             return False
-        return isinstance(content, dict) and (content.get("kind") == MARK or _PROVENANCE <= content.keys())
+        return _has_mark(content, path)
+    if path.suffix == ".jsonl":
+        with open_regular(path, 2**62) as file:
+            return _has_mark(file.readline(DEFAULT_LIMITS.max_card_bytes), path)
     if path.suffix == ".png":
-        values = path.with_suffix(".json")
-        return values.is_file() and _is_ours(values)
+        beside = (path.with_suffix(".json"), path.with_suffix(".jsonl"))
+        return any(each.is_file() and _is_ours(each) for each in beside)
     if path.suffix == ".npz":
         try:
             with open_regular(path, 2**62) as file, zipfile.ZipFile(file) as archive:

@@ -3,205 +3,202 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...envs.storage.artifacts import check_output_file, folder_lock, read_json, write_json
-from ..collect_and_train import collect_transitions, held_out_transitions, train_encoder_with_bar
-from ..progress import progress_bar
+from ...agents.policies.sac import SACConfig
+from ...envs.storage.artifacts import read_json
+from ...representations.encoders.agent_object import AgentObjectConfig
+from ...representations.learning.config import to_dict
+from ..collect_and_train import HELD_OUT_SEED, sample_transitions, train_for_job
+from ..experiments.executors import available_cores
+from ..experiments.experiment import Grid, MeasureJob
+from ..experiments.jobs import JobProgress, Resources
 from .agent_object_evaluation import compare_encoder
-from .encoder_benchmark import BenchmarkPlaces
-from .job_runner import RunJobs, run_jobs
 from .policy_training import PolicyTrainingJob
-from .result_files import commit, over_seeds
 from .speed import bare_transitions_per_second, encode_milliseconds
-
-if TYPE_CHECKING:
-    from ...agents.policies.sac import SACConfig
-    from ...representations.encoders.agent_object import AgentObjectConfig
-
-RESULT_NAMES = {"encoder": "agent_object", "rl": "reinforcement", "render": "render"}
-"""Begin of the name of the result file of each benchmark."""
-
-
-@dataclass(frozen=True)
-class AgentObjectBenchmarkConfig:
-    """Set the size of the benchmarks ``encoder``, ``rl`` and ``render``.
-
-    Attributes:
-        transitions: number of transitions to train the encoder on.
-        held_out: number of held-out transitions.
-        rl_steps: number of steps of reinforcement learning.
-        evaluation_episodes: number of episodes to evaluate each policy on.
-        success: success rate whose first step is reported.
-        render_worlds: number of worlds that are rendered at a time.
-        render_rounds: number of times that they are stepped and rendered.
-        encoder: hyper-parameters of the encoder; the default if None.
-        sac: hyper-parameters of soft actor-critic, without ``steps``; the default if None.
-    """
-
-    transitions: int = 20_000
-    held_out: int = 4000
-    rl_steps: int = 24_000
-    evaluation_episodes: int = 200
-    success: float = 0.95
-    render_worlds: int = 256
-    render_rounds: int = 20
-    encoder: AgentObjectConfig | None = None
-    sac: SACConfig | None = None
 
 
 @dataclass(frozen=True)
 class AgentObjectBenchmark:
-    """Measure one world over seeds, and keep the figures of every seed.
+    """Set the size of the benchmarks ``encoder``, ``rl`` and ``render``.
 
     Attributes:
-        what: ``"encoder"``, ``"rl"`` or ``"render"``.
         world: name of the world.
-        config: size of the benchmark.
-        device: device of the simulator and the encoder.
-        places: where to read and write.
-        run_jobs: runs the jobs that train policies.
+        transitions: number of transitions to train the encoder on.
+        held_out: number of held-out transitions.
+        evaluation_episodes: number of episodes to evaluate each policy on.
+        success: success rate whose first step is reported.
+        render_worlds: number of worlds that are rendered at a time.
+        render_rounds: number of times that they are stepped and rendered.
+        threads: number of threads of the encoder's training.
+        encoder: hyper-parameters of the encoder.
+        sac: hyper-parameters of soft actor-critic.
+
+    Raises:
+        RegistryError: no world has this name, or it has no task.
     """
 
-    what: str
     world: str = "Soccer"
-    config: AgentObjectBenchmarkConfig = AgentObjectBenchmarkConfig()
-    device: str = "auto"
-    places: BenchmarkPlaces = BenchmarkPlaces()
-    run_jobs: RunJobs = run_jobs
+    transitions: int = 20_000
+    held_out: int = 4000
+    evaluation_episodes: int = 200
+    success: float = 0.95
+    render_worlds: int = 256
+    render_rounds: int = 20
+    threads: int = 2
+    encoder: AgentObjectConfig = field(default_factory=AgentObjectConfig)
+    sac: SACConfig = field(default_factory=SACConfig)
 
-    @property
-    def folder(self) -> Path:
-        """Folder of encoders, policies and figures of single seeds."""
-        return self.places.work_dir / self.world
-
-    def run(self, seeds: list[int]) -> dict[str, float]:
-        """Measure all seeds that were not measured before, write the result file, and return the means.
-
-        Raises:
-            ValueError: the world has no task, or a seed was measured with another configuration.
-            ArtifactError: the result file cannot be written, or another process works in the folder.
-        """
+    def __post_init__(self) -> None:
         from ...envs.worlds.registry import task_world_class
 
         task_world_class(self.world)
-        measures = {"encoder": self.measure_encoder, "rl": self.measure_rl, "render": self.measure_render}
-        path = check_output_file(self.places.results / f"{RESULT_NAMES[self.what]}_{self.world.lower()}.json")
-        with folder_lock(self.folder):
-            rows = [self._cached(seed, measures[self.what]) for seed in seeds]
-        result = over_seeds(rows, seeds)
-        write_json(path, result)
-        return {label: figure["mean"] for label, figure in result["figures"].items()}
 
-    def _cached(self, seed: int, measure: Callable[[int], dict[str, float]]) -> dict[str, Any]:
-        """Return the figures of a seed and the commit that measured them, from its file if it is there."""
-        from ...representations.learning.config import to_dict
-
-        path, settings = self.folder / f"{self.what}-{seed}.json", to_dict(self.config)
-        if not path.exists():
-            write_json(path, {"commit": commit(), "settings": settings, "figures": measure(seed)})
-        row: dict[str, Any] = read_json(path)
-        if row.get("settings") != settings:
-            raise ValueError(
-                f"{path} was measured with {row.get('settings', 'unknown settings')}, now {settings} is asked for; "
-                "choose another --work-dir, or delete it"
-            )
-        return row
-
-    def measure_encoder(self, seed: int) -> dict[str, float]:
-        """Train an encoder, and return its errors beside those of an untrained one and of chance, and its speed."""
-        from ...representations.encoders.agent_object import AgentObjectConfig
-        from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
-        from ...representations.learning.training import resolve_device
-
-        config = self.config.encoder or AgentObjectConfig()
-        checkpoint = check_checkpoint(self.folder / f"encoder-{seed}.checkpoint")
-        transitions = collect_transitions(self.world, self.config.transitions, seed, self.device)
-        bare = [bare_transitions_per_second(transitions, config, resolve_device(self.device))]
-        encoder, report = train_encoder_with_bar(
-            transitions, config, seed=seed, device=self.device, checkpoint=checkpoint
+    def experiment(self, what: str, seeds: Sequence[int], device: str = "auto") -> Grid:
+        """Return the experiment ``"encoder"``, ``"rl"`` or ``"render"`` with these seeds."""
+        name, make = {
+            "encoder": ("agent_object", self._encoder_job),
+            "rl": ("reinforcement", self._rl_job),
+            "render": ("render", self._render_job),
+        }[what]
+        return Grid(
+            f"{name}_{self.world.lower()}",
+            to_dict(self),
+            seeds,
+            lambda folder: [make(folder, seed, device) for seed in seeds],
+            store="agent_object",
         )
-        bare.append(bare_transitions_per_second(transitions, config, resolve_device(self.device)))
-        held_out = held_out_transitions(self.world, self.config.held_out, seed, self.device)
-        encoder.to("cpu").save(self._encoder_folder(seed))
-        rows = compare_encoder(encoder, held_out, self.world)
-        speed = report.transitions / report.seconds
-        milliseconds = encode_milliseconds(encoder, held_out)
-        remove_checkpoint(checkpoint)
-        return {
-            **_errors(rows),
-            "training, s": report.seconds,
-            "transitions/s": speed,
-            "share of the bare network's speed": 2 * speed / sum(bare),
-            "encode one frame on one core, ms": milliseconds,
-        }
 
-    def measure_rl(self, seed: int) -> dict[str, float]:
-        """Train policies on the encoder of this seed and on ground-truth state, and return their success rates."""
-        from ...agents.evaluation.rollouts import evaluate_policy, random_policy
-        from ...agents.policies.sac import EVALUATION_SEED, load_policy
-        from ...agents.policies.sb3_vec_env import observe_latents, observe_state
-        from ...envs.worlds.registry import task_world_class
-        from ...representations.encoders.encoder import load_encoder
+    def _encoder_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
+        resources = Resources.on(device, self.threads)
+        measure = partial(measure_encoder, self, seed, device, folder / f"encoder-{seed}")
+        title = f"{self.world}, encoder, seed {seed}"
+        return MeasureJob(title, folder / f"encoder-{seed}.json", measure, "", "", seed, resources=resources)
 
-        encoder, state = self._train_policies(seed)
-        batch = task_world_class(self.world)(self.config.evaluation_episodes, device=self.device)
-        start, see = EVALUATION_SEED + seed, observe_latents(load_encoder(self._encoder_folder(seed)))
-        random = random_policy(batch, seed)
-        steps = [steps_to(job.curve_file, self.config.success) for job in (encoder, state)]
-        label = f"{self.config.success:.0%}".replace("%", " %")
-        return {
-            "success on the encoder": evaluate_policy(batch, see, load_policy(encoder.folder), seed=start).success,
-            "success on ground-truth state": evaluate_policy(
-                batch, observe_state, load_policy(state.folder), seed=start
-            ).success,
-            "success of random actions": evaluate_policy(batch, observe_state, random, seed=start).success,
-            f"steps to {label} on the encoder": steps[0],
-            f"steps to {label} on ground-truth state": steps[1],
-            "steps, encoder : ground-truth state": steps[0] / steps[1],
-        }
-
-    def _train_policies(self, seed: int) -> list[PolicyTrainingJob]:
-        """Train the policies that are not trained, and return the jobs."""
-        from ...agents.policies.sac import SACConfig
-
-        config = replace(self.config.sac or SACConfig(), steps=self.config.rl_steps)
-        folder = self.folder / f"policies-{seed}"
+    def _rl_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
+        encoder, policies = folder / f"encoder-{seed}", folder / f"policies-{seed}"
+        needs = (self._encoder_job(folder, seed, device),)
         jobs = [
-            PolicyTrainingJob(name, self.world, source, config, seed, self.device, folder / name)
-            for name, source in (("encoder", self._encoder_folder(seed)), ("true_state", None))
+            PolicyTrainingJob(name, self.world, source, self.sac, seed, "cpu", policies / name, needs)
+            for name, source in (("encoder", encoder), ("true_state", None))
         ]
-        self.run_jobs([job for job in jobs if not job.done], of=len(jobs))
-        return jobs
+        measure = partial(measure_policies, self, seed, encoder, jobs)
+        title = f"{self.world}, policies, seed {seed}"
+        trials = {f"success {what}": self.evaluation_episodes for what in (*SUCCESSES, "of random actions")}
+        return MeasureJob(title, folder / f"rl-{seed}.json", measure, "", "", seed, trials=trials, needs=jobs)
 
-    def measure_render(self, seed: int) -> dict[str, float]:
-        """Return the frames per second of stepping and rendering, and their share of rendering alone."""
-        import numpy as np
+    def _render_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
+        resources = Resources.on(device, available_cores())
+        measure = partial(measure_rendering, self, seed, device)
+        title = f"{self.world}, rendering, seed {seed}"
+        return MeasureJob(title, folder / f"render-{seed}.json", measure, "", "", seed, resources=resources)
 
-        from ...envs.worlds.registry import task_world_class
 
-        count, rounds = self.config.render_worlds, self.config.render_rounds
-        batch = task_world_class(self.world)(count, device=self.device)
-        batch.reset(np.arange(count), [np.random.default_rng(seed + index) for index in range(count)])
-        action = np.random.default_rng(seed).uniform(-0.3, 0.3, (count, batch.group.dim + batch.commands))
-        acting = bare = 0.0
-        with progress_bar("Rendering", rounds, "rounds") as update:
-            for done in range(rounds):
-                began = time.perf_counter()
-                batch.step(action)
-                batch.render()
-                middle = time.perf_counter()
-                batch.render()
-                acting, bare = acting + middle - began, bare + time.perf_counter() - middle
-                update(done + 1)
-        rate = rounds * count / acting
-        return {"frames/s, physics included": rate, "share of the bare ray tracer": bare / acting}
+SUCCESSES = ("on the encoder", "on ground-truth state")
+"""What policies of the benchmark ``rl`` observe, as in the labels of its table."""
 
-    def _encoder_folder(self, seed: int) -> Path:
-        return self.folder / f"encoder-{seed}"
+
+def measure_encoder(
+    benchmark: AgentObjectBenchmark, seed: int, device: str, folder: Path, show: JobProgress
+) -> dict[str, float]:
+    """Train an encoder and save it; return its errors beside those of an untrained one and of chance, and its speed.
+
+    Args:
+        benchmark: size of the benchmark.
+        seed: seed of the data, the weights and the batches.
+        device: device of the simulator and the encoder.
+        folder: folder of the encoder.
+        show: shows the progress.
+    """
+    from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
+    from ...representations.learning.training import resolve_device
+
+    checkpoint = check_checkpoint(folder.with_name(f"{folder.name}.checkpoint"))
+    count = benchmark.transitions
+    transitions = sample_transitions(benchmark.world, count, seed, device, lambda n: show(n, count, "transitions"))
+    bare = [bare_transitions_per_second(transitions, benchmark.encoder, resolve_device(device))]
+    encoder, report = train_for_job(
+        transitions, benchmark.encoder, seed=seed, device=device, checkpoint=checkpoint, show=show
+    )
+    bare.append(bare_transitions_per_second(transitions, benchmark.encoder, resolve_device(device)))
+    held_out = sample_transitions(
+        benchmark.world,
+        benchmark.held_out,
+        seed + HELD_OUT_SEED,
+        device,
+        lambda n: show(n, benchmark.held_out, "transitions"),
+    )
+    encoder.to("cpu").save(folder)
+    rows = compare_encoder(encoder, held_out, benchmark.world)
+    speed = report.transitions / report.seconds
+    remove_checkpoint(checkpoint)
+    return {
+        **_errors(rows),
+        "training, s": report.seconds,
+        "transitions/s": speed,
+        "share of the bare network's speed": 2 * speed / sum(bare),
+        "encode one frame on one core, ms": encode_milliseconds(encoder, held_out),
+    }
+
+
+def measure_policies(
+    benchmark: AgentObjectBenchmark, seed: int, encoder: Path, jobs: Sequence[PolicyTrainingJob], show: JobProgress
+) -> dict[str, float]:
+    """Return the success rates of policies on an encoder and on ground-truth state, and the steps that they took.
+
+    Args:
+        benchmark: size of the benchmark.
+        seed: seed of the policies and of the initial states.
+        encoder: folder of the encoder.
+        jobs: jobs that trained the policies, in the order of `SUCCESSES`.
+        show: shows the progress.
+    """
+    from ...agents.evaluation.rollouts import evaluate_policy, random_policy
+    from ...agents.policies.sac import load_policy
+    from ...agents.policies.sb3_vec_env import observe_latents, observe_state
+    from ...envs.worlds.registry import task_world_class
+    from ...representations.encoders.encoder import load_encoder
+
+    batch = task_world_class(benchmark.world)(benchmark.evaluation_episodes, device="cpu")
+    players = {
+        SUCCESSES[0]: (observe_latents(load_encoder(encoder)), load_policy(jobs[0].folder)),
+        SUCCESSES[1]: (observe_state, load_policy(jobs[1].folder)),
+        "of random actions": (observe_state, random_policy(batch, seed)),
+    }
+    figures: dict[str, float] = {}
+    for done, (name, (observe, policy)) in enumerate(players.items()):
+        show(done, len(players), "policies")
+        figures[f"success {name}"] = evaluate_policy(batch, observe, policy, seed=seed).success
+    steps = [steps_to(job.curve_file, benchmark.success) for job in jobs]
+    label = f"{benchmark.success:.0%}".replace("%", " %")
+    figures |= {f"steps to {label} {name}": each for name, each in zip(SUCCESSES, steps, strict=True)}
+    return {**figures, "steps, encoder : ground-truth state": steps[0] / steps[1]}
+
+
+def measure_rendering(benchmark: AgentObjectBenchmark, seed: int, device: str, show: JobProgress) -> dict[str, float]:
+    """Return the frames per second of stepping and rendering, and their share of rendering alone."""
+    import numpy as np
+
+    from ...envs.worlds.registry import task_world_class
+
+    count, rounds = benchmark.render_worlds, benchmark.render_rounds
+    batch = task_world_class(benchmark.world)(count, device=device)
+    batch.reset(np.arange(count), [np.random.default_rng(seed + index) for index in range(count)])
+    action = np.random.default_rng(seed).uniform(-0.3, 0.3, (count, batch.group.dim + batch.commands))
+    acting = bare = 0.0
+    for done in range(rounds):
+        began = time.perf_counter()
+        batch.step(action)
+        batch.render()
+        middle = time.perf_counter()
+        batch.render()
+        acting, bare = acting + middle - began, bare + time.perf_counter() - middle
+        show(done + 1, rounds, "rounds")
+    return {"frames/s, physics included": rounds * count / acting, "share of the bare ray tracer": bare / acting}
 
 
 def _errors(rows: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -225,6 +222,6 @@ def steps_to(curve_file: Path, success: float) -> float:
     """Return the steps at which a learning curve first reached a success rate; twice its length if it never did."""
     from ...agents.policies.sac import LearningCurve
 
-    saved = read_json(curve_file)
+    saved: dict[str, Any] = read_json(curve_file)
     curve = LearningCurve(saved["steps"], saved["success"], saved["return"])
     return float(curve.steps_to(success) or 2 * curve.steps[-1])

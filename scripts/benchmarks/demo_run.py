@@ -13,9 +13,9 @@ from ...representations.encoders.agent_object import AgentObjectConfig
 from ...representations.learning.checkpoints import remove_checkpoint
 from ...representations.learning.config import check_range
 from ..collect_and_train import collect_transitions, held_out_transitions, train_encoder_with_bar
+from ..experiments.scheduler import RunJobs, run_jobs
 from ..progress import progress_bar
 from .agent_object_evaluation import evaluation_for_report
-from .job_runner import RunJobs, run_jobs
 from .policy_training import PolicyTrainingJob
 
 
@@ -93,14 +93,15 @@ class DemoRun:
             )
             for name, encoder in sources
         ]
-        self.run_jobs([job for job in jobs if not job.done], of=len(jobs))
+        self.run_jobs(jobs)
         write_json(self.folder / "rl.json", {job.name: read_json(job.curve_file) for job in jobs})
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluate the policies, write the video, and return the results of the summary."""
-        from ...agents.evaluation.rollouts import evaluate_policy, random_policy
-        from ...agents.policies.sac import EVALUATION_SEED, load_policy
+        from ...agents.evaluation.rollouts import EVALUATION, evaluate_policy, random_policy
+        from ...agents.policies.sac import load_policy
         from ...agents.policies.sb3_vec_env import observe_latents, observe_state
+        from ...envs.data.seeds import stream_seed
         from ...envs.worlds.registry import task_world_class
         from ...representations.encoders.agent_object import AgentObjectEncoder
         from ..reports.rollout_video import write_video
@@ -108,7 +109,7 @@ class DemoRun:
         world_cls = task_world_class(self.world)
         batch = world_cls(self.config.episodes, device=self.device)
         encoder = AgentObjectEncoder.load(self.folder / "encoder")
-        see, seed = observe_latents(encoder), EVALUATION_SEED + self.seed
+        see = observe_latents(encoder)
         policies: dict[str, tuple[Any, Any]] = {
             "encoder": (see, load_policy(self.folder / "policies" / "encoder")),
             "true_state": (observe_state, load_policy(self.folder / "policies" / "true_state")),
@@ -117,11 +118,12 @@ class DemoRun:
         results = {}
         with progress_bar("Evaluating", len(policies), "policies") as update:
             for done, (name, (observe, policy)) in enumerate(policies.items(), 1):
-                results[name] = evaluate_policy(batch, observe, policy, seed=seed).as_dict()
+                results[name] = evaluate_policy(batch, observe, policy, seed=self.seed).as_dict()
                 update(done)
         write_json(self.folder / "evaluation.json", results)
         video, policy = self.folder / "rollout.mp4", policies["encoder"][1]
-        write_video(video, world_cls, encoder, policy, seed=seed, episodes=self.config.video_episodes)
+        first_seed = stream_seed(self.seed, EVALUATION)
+        write_video(video, world_cls, encoder, policy, seed=first_seed, episodes=self.config.video_episodes)
         return {**self._encoder_figures(), **_policy_figures(results), "render_fps": frames_per_second(batch)}
 
     def _encoder_figures(self) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.storage.artifacts import check_output_file, folder_lock, read_json, write_json
-from ...envs.storage.atomic_folder import DATA
+from ..experiments.jobs import Job
+from ..experiments.records import MeasuredRun
 from .encoder_methods import suits
-from .encoder_runs import BenchmarkRun, BenchmarkSize
-from .job_runner import RunJobs, run_jobs
-from .result_files import append_seeds, over_seeds
+from .encoder_runs import BenchmarkRun, BenchmarkSize, RemovalJob
 
 QUICK = BenchmarkSize(20_000, 8_000, "strided", 2_000)
 """Size for two CPU cores."""
@@ -48,17 +45,6 @@ class EncoderBenchmark:
         if world is not None and world not in self.worlds:
             raise ValueError(f"the benchmark {self.name} has no world {world!r}; choose from {list(self.worlds)}")
 
-    def runs(self, size: BenchmarkSize, seed: int, world: str | None, device: str, folder: Path) -> list[BenchmarkRun]:
-        """Return the runs of a seed: each method in each world whose group it can learn."""
-        from ...envs.worlds.registry import world_class
-
-        return [
-            BenchmarkRun(name, method, seed, size, device, folder)
-            for name in (self.worlds if world is None else (world,))
-            for method in self.methods
-            if suits(method, world_class(name).group.name)
-        ]
-
 
 ENCODER_BENCHMARKS = {
     "class-pose": EncoderBenchmark(
@@ -76,102 +62,76 @@ ENCODER_BENCHMARKS = {
 
 
 @dataclass(frozen=True)
-class BenchmarkPlaces:
-    """Set where a benchmark reads and writes.
+class EncoderExperiment:
+    """Train and measure each method in each world whose group it can learn.
 
     Attributes:
-        results: folder of the result files.
-        work_dir: folder of datasets, encoders and figures of single runs.
-    """
-
-    results: Path = Path("results")
-    work_dir: Path = Path("runs/benchmark")
-
-
-def run_encoder_benchmark(
-    benchmark: EncoderBenchmark,
-    size: BenchmarkSize,
-    seeds: list[int],
-    *,
-    append: bool = False,
-    world: str | None = None,
-    device: str = "auto",
-    places: BenchmarkPlaces = BenchmarkPlaces(),
-    run: RunJobs = run_jobs,
-) -> dict[str, Any]:
-    """Do all runs of a benchmark that are not done, and write its result file.
-
-    Args:
-        benchmark: the benchmark.
+        benchmark: the worlds and methods.
         size: amount of data and training.
         seeds: the seeds.
-        append: whether to keep the other seeds of the result file.
         world: name of one world; None for all.
         device: device of the simulator and the encoders.
-        places: where to read and write.
-        run: runs jobs.
-
-    Returns:
-        The mean of every figure.
 
     Raises:
-        ValueError: the benchmark has no such world, or the seeds to append to have another size.
-        ArtifactError: the result file cannot be written, or another process works in the folder.
+        ValueError: the benchmark has no such world.
     """
-    benchmark.require_world(world)
-    suffix = "" if world is None else f"_{world.lower()}"
-    path = check_output_file(places.results / f"{benchmark.name.replace('-', '_')}{suffix}.json")
-    if append:
-        _earlier_result(path, size)
-    folder = places.work_dir / benchmark.name / size.name
-    rows = [benchmark.runs(size, seed, world, device, folder) for seed in seeds]
-    with folder_lock(folder):
-        for runs in rows:
-            _run_missing(runs, run)
-    result = over_seeds([_row(runs) for runs in rows], seeds)
-    if append and (earlier := _earlier_result(path, size)):
-        result = append_seeds(result, earlier)
-    write_json(path, {**result, "size": size.name})
-    return {label: each["mean"] for label, each in result["figures"].items()}
 
+    benchmark: EncoderBenchmark
+    size: BenchmarkSize
+    seeds: Sequence[int]
+    world: str | None = None
+    device: str = "auto"
 
-def _earlier_result(path: Path, size: BenchmarkSize) -> dict[str, Any]:
-    """Return the result that seeds are appended to; empty if there is none.
+    def __post_init__(self) -> None:
+        self.benchmark.require_world(self.world)
 
-    Raises:
-        ValueError: it has another size.
-    """
-    result: dict[str, Any] = read_json(path) if path.exists() else {}
-    if result and result.get("size") != size.name:
-        raise ValueError(
-            f"{path} has seeds of the size {result.get('size', 'unknown')}, to which none of {size.name} can be "
-            "appended; leave out --append, or choose another --results-dir"
-        )
-    return result
+    @property
+    def name(self) -> str:
+        """Name of its result file, without the ending."""
+        suffix = "" if self.world is None else f"_{self.world.lower()}"
+        return f"{self.benchmark.name.replace('-', '_')}{suffix}"
 
+    @property
+    def store(self) -> str:
+        """Name of the folder of its runs, which one world alone shares with all."""
+        return self.benchmark.name
 
-def _run_missing(runs: list[BenchmarkRun], run: RunJobs) -> None:
-    """Do the runs of a seed that are not done; collect their data first, and remove them at the end."""
-    from ...envs.data.minari_dataset import check_dataset_folder
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All options that determine the values but the seeds."""
+        return asdict(self.size)
 
-    missing = [each for each in runs if not each.done]
-    for each in missing:
-        each.check_outputs()
-    needed = dict.fromkeys(job for each in missing for job in each.needs)
-    every = {job for each in runs for job in (each.training_data, each.held_out)}
-    run([job for job in needed if not job.done], of=len(every))
-    slowest_first = sorted(missing, key=lambda each: each.method != "neural renderer")
-    run(slowest_first, of=len(runs))  # so that no core waits for it at the end
-    for job in every:
-        if job.done:
-            shutil.rmtree(check_dataset_folder(job.output) / DATA)
-            with contextlib.suppress(OSError):  # a README.md is kept
-                job.output.rmdir()
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        """Names of the worlds."""
+        return self.benchmark.worlds if self.world is None else (self.world,)
 
+    def jobs(self, folder: Path) -> list[Job]:
+        """Return the runs, checked for places to write, and jobs that remove their data in the end."""
+        jobs: list[Job] = []
+        for seed in self.seeds:
+            for world in self.worlds:
+                runs = self._runs(world, seed, folder)
+                for each in runs:
+                    if not each.done:
+                        each.check_outputs()
+                data = [runs[0].training_data, runs[0].held_out]
+                jobs.append(RemovalJob(data, runs, folder / f"{world}-{seed}-removed.json"))
+        return jobs
 
-def _row(runs: list[BenchmarkRun]) -> dict[str, Any]:
-    """Return the figures of all runs of a seed as ``"world, method: figure"``, and their commits."""
-    measured = {f"{each.world}, {each.method}": read_json(each.output) for each in runs}
-    commits = ", ".join(dict.fromkeys(each["commit"] for each in measured.values()))
-    figures = {f"{row}: {name}": value for row, each in measured.items() for name, value in each["figures"].items()}
-    return {"commit": commits, "figures": figures}
+    def measured(self, folder: Path) -> list[MeasuredRun]:
+        """Return what all runs measured."""
+        return [
+            run.measured() for seed in self.seeds for world in self.worlds for run in self._runs(world, seed, folder)
+        ]
+
+    def _runs(self, world: str, seed: int, folder: Path) -> list[BenchmarkRun]:
+        """Return the runs in a world with a seed, in the order of the table."""
+        from ...envs.worlds.registry import world_class
+
+        group = world_class(world).group.name
+        return [
+            BenchmarkRun(world, method, seed, self.size, self.device, folder)
+            for method in self.benchmark.methods
+            if suits(method, group)
+        ]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...envs.storage.artifacts import check_output_folder, read_json, write_json
-from ..collect_and_train import HELD_OUT_SEED, held_out_of, new_learner, sample_transitions
-from ..progress import ProgressCallback
+from ...envs.storage.atomic_folder import DATA
+from ..collect_and_train import HELD_OUT_SEED, held_out_of, sample_transitions, train_for_job
+from ..experiments.jobs import Job, JobProgress, Resources
+from ..experiments.records import MeasuredRun
 from .encoder_methods import encoder_of_label, suggest_config
-from .job_runner import JobProgress
-from .result_files import commit, provenance
+from .result_files import provenance
 from .run_folder import is_complete
 
 if TYPE_CHECKING:
@@ -43,11 +47,6 @@ class BenchmarkSize:
     backbone: str
     updates: int
 
-    @property
-    def name(self) -> str:
-        """Name of the folder of its runs."""
-        return f"{self.backbone}-{self.transitions}-{self.held_out}-{self.updates}"
-
     def configure(self, encoder: str, world_cls: type[OrbitWorld]) -> Any:
         """Return the configuration of an encoder in a world."""
         from ...representations.encoders.registry import encoder_config
@@ -69,11 +68,18 @@ class CollectionJob:
         folder: folder of the benchmark.
     """
 
+    needs: ClassVar[Sequence[Job]] = ()
+
     world: str
     count: int
     seed: int
     device: str
     folder: Path
+
+    @property
+    def resources(self) -> Resources:
+        """What it occupies while it runs."""
+        return Resources.on(self.device)
 
     @property
     def title(self) -> str:
@@ -99,13 +105,49 @@ class CollectionJob:
         )
         save_transitions(transitions, self.output)
 
-    def load(self, show: JobProgress) -> Transitions:
-        """Return the transitions; collect them if they are not there."""
+    def load(self) -> Transitions:
+        """Return the transitions."""
         from ...envs.data.minari_dataset import load_transitions
 
-        if not self.done:
-            self.run(show)
         return load_transitions(self.output)
+
+
+@dataclass(frozen=True)
+class RemovalJob:
+    """Remove data when all runs that need them are done.
+
+    Attributes:
+        data: jobs that collected the data.
+        needs: jobs that need the data.
+        output: file that says that the data were removed.
+    """
+
+    data: Sequence[CollectionJob]
+    needs: Sequence[Job]
+    output: Path
+
+    resources: ClassVar[Resources] = Resources()
+
+    @property
+    def title(self) -> str:
+        """Name in the progress display."""
+        return f"Removing {len(self.data)} data sets of {self.data[0].world}"
+
+    @property
+    def done(self) -> bool:
+        """Return whether the data were removed."""
+        return self.output.exists()
+
+    def run(self, show: JobProgress) -> None:
+        """Remove the data; a README.md beside them is kept."""
+        from ...envs.data.minari_dataset import check_dataset_folder
+
+        for job in self.data:
+            if job.done:
+                shutil.rmtree(check_dataset_folder(job.output) / DATA)
+                with contextlib.suppress(OSError):
+                    job.output.rmdir()
+        write_json(self.output, {"removed": [job.output.name for job in self.data]})
 
 
 @dataclass(frozen=True)
@@ -187,6 +229,16 @@ class BenchmarkRun:
         """Jobs that must be done before."""
         return [self.held_out] if self.training_file.exists() else [self.training_data, self.held_out]
 
+    @property
+    def resources(self) -> Resources:
+        """What it occupies while it runs."""
+        return Resources.on(self.device)
+
+    def measured(self) -> MeasuredRun:
+        """Return what was measured, once it is done."""
+        found = read_json(self.output)
+        return MeasuredRun(self.world, self.method, self.seed, found["values"], seconds=found["seconds"])
+
     def check_outputs(self) -> None:
         """Check, before the work begins, that nothing of others is where the run writes.
 
@@ -213,31 +265,26 @@ class BenchmarkRun:
 
         if not self.training_file.exists():
             self.train(show)
+        began = time.monotonic()
         encoder = load_encoder(self.encoder_folder, resolve_device(self.device))
-        held_out = self.held_out.load(show)
+        held_out = self.held_out.load()
         figures = (measure or measure_encoder)(
             encoder, self.world_cls, held_out, lambda done, total: show(done, total, "measures")
         )
         if used := evaluate_downstream(encoder, self.world_cls, held_out):
             figures |= used.metrics
-        trained, measured = read_json(self.training_file)["commit"], commit()
-        both = trained if trained == measured else f"{trained} (measured at {measured})"
-        write_json(self.output, {"commit": both, "figures": figures})
+        trained = read_json(self.training_file)["seconds"]
+        write_json(self.output, {"values": figures, "seconds": trained + time.monotonic() - began})
 
     def train(self, show: JobProgress) -> None:
         """Train the encoder and save it; resume where training was stopped."""
         from ...representations.learning.checkpoints import remove_checkpoint
-        from ...representations.learning.training import train_learner
 
-        data = self.training_data.load(show)
+        data = self.training_data.load()
         config = self.size.configure(encoder_of_label(self.method), self.world_cls)
-        learner: Any = new_learner(data, config, seed=self.seed, device=self.device)
-        callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
-        report = train_learner(
-            learner, seed=self.seed, data_fingerprint=data.fingerprint, checkpoint=self.checkpoint, callbacks=[callback]
+        encoder, report = train_for_job(
+            data, config, seed=self.seed, device=self.device, checkpoint=self.checkpoint, show=show
         )
-        encoder = learner.network
-        encoder.data_fingerprint = data.fingerprint
         encoder.save(self.encoder_folder)
         write_json(self.training_file, {**vars(report), **provenance()})
         remove_checkpoint(self.checkpoint)

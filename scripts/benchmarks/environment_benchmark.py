@@ -2,66 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ...envs.storage.artifacts import check_output_file, folder_lock, read_json, write_json
-from ..progress import progress_bar
+from ..experiments.experiment import Grid, MeasureJob, Values
+from ..experiments.jobs import JobProgress, Resources
 from .environment_run import EnvironmentRun, EnvironmentRunConfig
 from .environment_suite import FOREIGN_ENVIRONMENTS, ForeignEnvironment
-from .result_files import REPORTED_SEED, commit, provenance
+
+THREADS = 2
+"""Number of threads of a run."""
 
 
-def run_environment_benchmark(seed: int, results: Path, work_dir: Path, config: EnvironmentRunConfig) -> dict[str, Any]:
-    """Run all environments that are not done, and write ``environments.json``.
+def environment_experiment(seeds: Sequence[int], config: EnvironmentRunConfig) -> Grid:
+    """Return the experiment that goes the whole way in every environment.
 
     Args:
-        seed: seed of everything, added to `REPORTED_SEED`.
-        results: folder of the result file.
-        work_dir: folder of data sets, encoders and policies.
+        seeds: seeds of everything.
         config: the amount of work.
-
-    Returns:
-        The figures of every environment.
-
-    Raises:
-        ValueError: an earlier run in the work folder has another configuration or commit.
-        ArtifactError: a file cannot be written, or another process works in the folder.
     """
-    path = check_output_file(results / "environments.json")
-    identity = {"seed": REPORTED_SEED + seed, "config": asdict(config), "commit": commit()}
-    rows: dict[str, Any] = {}
-    with folder_lock(work_dir), progress_bar("Environments", len(FOREIGN_ENVIRONMENTS), "environments") as update:
-        for done, environment in enumerate(FOREIGN_ENVIRONMENTS, 1):
-            rows[environment.name] = _figures(environment, work_dir, identity, config)
-            update(done, note=environment.name)
-    figures = {f"{name}: {column}": value for name, row in rows.items() for column, value in row.items()}
-    write_json(path, {**provenance(), "seeds": [REPORTED_SEED + seed], "config": asdict(config), "figures": figures})
-    return rows
 
-
-def _figures(
-    environment: ForeignEnvironment, work_dir: Path, identity: dict[str, Any], config: EnvironmentRunConfig
-) -> dict[str, Any]:
-    """Return the figures of an environment; those of an earlier run with the same identity, if there is one."""
-    folder = work_dir / environment.name
-    file = folder / "figures.json"
-    if file.exists():
-        earlier = read_json(file)
-        if earlier["identity"] != identity:
-            raise ValueError(
-                f"expected {file} of the same seed, configuration and commit, got {earlier['identity']} instead of "
-                f"{identity}; choose another --work-dir, or remove the folder"
+    def jobs(folder: Path) -> list[MeasureJob]:
+        return [
+            MeasureJob(
+                f"{environment.name}, seed {seed}",
+                folder / f"{environment.name.replace('/', '-')}-{seed}.json",
+                partial(measure_environment, environment, seed, folder / environment.name / str(seed), config),
+                environment.name,
+                "",
+                seed,
+                resources=Resources(THREADS),
             )
-        found: dict[str, Any] = earlier["figures"]
-        return found
-    figures = {**_needs(environment), **EnvironmentRun(environment, identity["seed"], folder, config).run()}
-    write_json(file, {"identity": identity, "figures": figures})
-    return figures
+            for seed in seeds
+            for environment in FOREIGN_ENVIRONMENTS
+        ]
+
+    return Grid("environments", asdict(config), seeds, jobs)
 
 
-def _needs(environment: ForeignEnvironment) -> dict[str, Any]:
+def measure_environment(
+    environment: ForeignEnvironment, seed: int, folder: Path, config: EnvironmentRunConfig, show: JobProgress
+) -> Values:
+    """Return what an environment needs, and the figures of all steps.
+
+    Args:
+        environment: the environment.
+        seed: seed of everything.
+        folder: folder of data, encoder and policy.
+        config: the amount of work.
+        show: is not called: the commands of the steps show their own progress.
+    """
+    figures = EnvironmentRun(environment, seed, folder, config).run()
+    return {**_needs(environment), **{name: each for name, each in figures.items() if each is not None}}
+
+
+def _needs(environment: ForeignEnvironment) -> dict[str, str]:
     """Return what equiact must be told about an environment, as text."""
     return {
         "package": environment.package,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...agents.evaluation.rollouts import EVALUATION
+from ...envs.data.seeds import stream_seed
 from ..commands.collect import Collect
 from ..commands.evaluate import Evaluate
 from ..commands.train import Train
@@ -133,7 +135,8 @@ class EnvironmentRun:
         policy = resolve_policy(self.policy, trust=True)
         env, _ = self.environment.make(self.config.resolution)
         perturbations = [self.environment.perturbation]
-        report = evaluate_perturbations(env, policy, perturbations, episodes=self.config.episodes, seed=self.seed)
+        episodes, first = self.config.episodes, stream_seed(self.seed, EVALUATION) % 2**31
+        report = evaluate_perturbations(env, policy, perturbations, episodes=episodes, seed=first)
         env.close()
         clean, perturbed = report.summaries()
         receipt = perturbed.receipts[0]

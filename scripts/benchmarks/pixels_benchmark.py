@@ -11,13 +11,16 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .result_files import commit, over_seeds
+from ..experiments.executors import available_cores
+from ..experiments.experiment import Grid, MeasureJob
+from ..experiments.jobs import JobProgress, Resources
 
 if TYPE_CHECKING:
     import mujoco
@@ -86,34 +89,45 @@ class SceneFigures:
     start_s: float
 
 
-def run_pixels_benchmark(
-    config: PixelsBenchmarkConfig, seeds: list[int], show: Callable[[int, str], None]
-) -> dict[str, Any]:
-    """Return the content of the result file.
+def pixels_experiment(config: PixelsBenchmarkConfig, seeds: Sequence[int]) -> Grid:
+    """Return the experiment that measures every scene with every seed.
 
-    All scenes of a seed share a new folder of compiled kernels: the first scene compiles, the others find them.
+    All scenes of a seed share a folder of compiled kernels: the first scene compiles, the others find them.
 
     Args:
         config: size of the benchmark.
         seeds: seeds of the episodes.
-        show: called with the number of scenes done and the name of the next.
+    """
+
+    def jobs(folder: Path) -> list[MeasureJob]:
+        made: list[MeasureJob] = []
+        for seed in seeds:
+            for number, scene in enumerate(config.scenes):
+                title = f"{scene.split()[1]}, seed {seed}"
+                output = folder / f"{number}-{seed}.json"
+                measure = partial(measure_in_process, scene, seed, config, str(folder / f"kernels-{seed}"))
+                alone = Resources(available_cores())
+                made.append(MeasureJob(title, output, measure, "", "", seed, needs=made[-1:], resources=alone))
+        return made
+
+    return Grid("pixels", asdict(config), seeds, jobs)
+
+
+def measure_in_process(
+    scene: str, seed: int, config: PixelsBenchmarkConfig, kernels: str, show: JobProgress
+) -> dict[str, float]:
+    """Measure a scene in a process of its own.
+
+    Args:
+        scene: package and id of the environment.
+        seed: seed of the episode.
+        config: size of the benchmark.
+        kernels: folder of compiled kernels.
+        show: is not called: a scene takes seconds.
 
     Raises:
-        RendererError: a scene could not be measured.
+        RendererError: the scene could not be measured.
     """
-    rows: list[dict[str, Any]] = []
-    for index, seed in enumerate(seeds):
-        figures: dict[str, float] = {}
-        with tempfile.TemporaryDirectory() as kernels:
-            for number, scene in enumerate(config.scenes):
-                show(index * len(config.scenes) + number, scene)
-                figures |= _figures(scene, seed, config, kernels)
-        rows.append({"figures": figures, "commit": commit()})
-    return over_seeds(rows, seeds)
-
-
-def _figures(scene: str, seed: int, config: PixelsBenchmarkConfig, kernels: str) -> dict[str, float]:
-    """Measure a scene in a process of its own."""
     settings = json.dumps({**asdict(config), "scenes": [scene]})
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", __name__, settings, str(seed)],

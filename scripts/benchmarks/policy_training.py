@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from .job_runner import JobProgress
+from ..experiments.jobs import Job, JobProgress, Resources
 from .result_files import provenance
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class PolicyTrainingJob:
         seed: seed of the policy and the training episodes.
         device: device of the simulator.
         folder: folder of the policy.
+        needs: jobs that must be done before, such as that of the encoder.
     """
 
     name: str
@@ -34,6 +36,14 @@ class PolicyTrainingJob:
     seed: int
     device: str
     folder: Path
+    needs: Sequence[Job] = ()
+
+    resources: ClassVar[Resources] = Resources()
+
+    @property
+    def output(self) -> Path:
+        """File that is written last."""
+        return self.curve_file
 
     @property
     def curve_file(self) -> Path:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..experiments.jobs import JobProgress, silent
 from ..progress import ProgressCallback
-from .job_runner import JobProgress, silent
 from .recovery_config import RecoveryExperimentConfig
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ class RecoveryRun:
         from ...envs.wrappers.task_perturbation import TaskPerturbation
 
         return TaskPerturbation(self.config.magnitude, onset=self.config.onset)
+
+    @property
+    def perturbation_seed(self) -> int:
+        """Seed of the directions of perturbations, which no training draws from."""
+        from ...envs.data.seeds import stream_seed
+
+        return stream_seed(self.seed, "perturbations")
 
     def make_world(self, count: int, **options: Any) -> TaskWorld:
         """Return a batch of worlds."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
-from ...envs.storage.artifacts import read_json
+from ...envs.storage.artifacts import read_json, write_json
 from ..collect_and_train import HELD_OUT_SEED
-from .recovery_config import RecoveryExperimentConfig, condition_name
+from ..experiments.jobs import JobProgress
+from ..experiments.records import MeasuredRun
+from .recovery_config import condition_name
 from .recovery_methods.registry import (
     BASE_POLICY,
     PROPOSED_METHOD,
@@ -21,16 +24,41 @@ from .recovery_trials import main_conditions, measures_file, read_outcomes, tria
 RATES = ("success", "harmed", "harmed_when_pushed", "false_interventions")
 """Endings of the labels of rates."""
 
-CLAIM = "settings.json"
-"""File in the folder of a seed with the settings of the experiment, and the commit that began it."""
+
+def measured_runs(run: RecoveryRun) -> list[MeasuredRun]:
+    """Return what was measured with a seed: a run for each method, and one without a name for the headline.
+
+    Args:
+        run: run whose trials have been played.
+    """
+    figures = aggregate(run) | read_json(step_time_file(run))
+    rows = MeasuredRun.from_labels(run.seed, figures)
+    return [
+        MeasuredRun("", each.task, each.seed, each.values, _trials(run, each.task or PROPOSED_METHOD, each.values))
+        for each in rows
+    ]
 
 
-def aggregate(run: RecoveryRun) -> dict[str, Any]:
-    """Return the figures of a seed, and the commit that began it.
+def _trials(run: RecoveryRun, name: str, values: Any) -> dict[str, int]:
+    """Return the number of episodes behind each rate of a method.
 
-    Figures without a name are of the proposed method against the base policy; ``"name: figure"`` are of a method.
-    An episode is harmed if the base policy succeeds and the method fails. A false intervention is an episode in which
-    the base policy succeeds without a perturbation, and recovery acts.
+    False interventions are counted in episodes in which the base policy of the method succeeds without a perturbation,
+    the other rates in all pairs.
+    """
+    pairs = main_conditions(run.config, name in ablation_methods())["clean"][0]
+    clean = read_outcomes(run, recovery_method(name).base_policy)["clean/success"]
+    counted = {"false_interventions": int(clean[:pairs].sum())}
+    return {each: counted.get(each, pairs) for each in values if each.endswith(RATES)}
+
+
+def aggregate(run: RecoveryRun) -> dict[str, float]:
+    """Return the figures of a seed.
+
+    Figures without a name are of the proposed method; ``"name: figure"`` are of a method. An episode is harmed if the
+    base policy succeeds without a perturbation and the method fails. False interventions are the share of the episodes
+    in which the base policy succeeds without a perturbation, in which recovery acts. The base policy is the one that
+    the recovery is built around: DART for ``"recovery around DART"``. Policies without recovery are compared with
+    behaviour cloning.
 
     Args:
         run: run whose trials have been played.
@@ -38,22 +66,19 @@ def aggregate(run: RecoveryRun) -> dict[str, Any]:
     names = [*compared_methods(), *ablation_methods()]
     played = {name: read_outcomes(run, name) for name in names if trials_file(run, name).exists()}
     result = _headline(run, played[BASE_POLICY], played[PROPOSED_METHOD])
-    clean = played[BASE_POLICY]["clean/success"]
     for name, outcomes in played.items():
-        result |= _rates(name, outcomes, clean)
+        result |= _rates(name, outcomes, played[recovery_method(name).base_policy]["clean/success"])
     swept = [name for name in compared_methods() if trials_file(run, name, sweep=True).exists()]
     if len(swept) == len(compared_methods()):
         for name in swept:
             result |= _sweep_figures(run, name, played[BASE_POLICY]["clean/length"])
-    figures = {label: float(value) for label, value in result.items()} | read_json(measures_file(run))
-    return {"commit": read_json(run.folder / CLAIM)["commit"], "figures": figures}
+    measures: dict[str, float] = read_json(measures_file(run))
+    return {label: float(value) for label, value in result.items()} | measures
 
 
 def _headline(run: RecoveryRun, base: dict[str, Any], proposed: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of the proposed method against the base policy."""
     import numpy as np
-
-    from ...agents.evaluation.statistics import mcnemar
 
     clean, pushed, recovered = base["clean/success"], base["pushed/success"], proposed["pushed/success"]
     steps = proposed["pushed/recovery_steps"][proposed["pushed/triggered"]]
@@ -66,7 +91,6 @@ def _headline(run: RecoveryRun, base: dict[str, Any], proposed: dict[str, Any]) 
         "harmed": (clean & ~proposed["clean/success"]).mean(),
         "harmed_when_pushed": (pushed & ~recovered).mean(),
         "false_interventions": _mean(proposed["clean/triggered"][clean]),
-        "mcnemar_p": mcnemar(pushed, recovered),
         "pairs": run.config.pairs,
         "push_receipt_mean": base["pushed/receipt"].mean(),
         "recovery_steps_median": np.median(np.minimum(steps, left)) if len(steps) else 0.0,
@@ -74,7 +98,7 @@ def _headline(run: RecoveryRun, base: dict[str, Any], proposed: dict[str, Any]) 
 
 
 def _rates(name: str, outcomes: dict[str, Any], clean: Any) -> dict[str, Any]:
-    """Return the rates of a method; ``clean`` is the success of the base policy without perturbation."""
+    """Return the rates of a method; ``clean`` is the success of its base policy without a perturbation."""
     same = clean[: len(outcomes["clean/success"])]
     return {
         f"{name}: clean_success": outcomes["clean/success"].mean(),
@@ -98,26 +122,14 @@ def _sweep_figures(run: RecoveryRun, name: str, length: Any) -> dict[str, float]
     return {f"{name}: sweep_mean": mean} | {f"{name}: {label}": value for label, value in result.items()}
 
 
-def add_wilson_intervals(figures: dict[str, Any], config: RecoveryExperimentConfig, clean: Any) -> None:
-    """Give the rates of a single seed, over which nothing can be resampled, their Wilson intervals at 95 %.
+def step_time_file(run: RecoveryRun) -> Path:
+    """Return the file that `measure_step_time` writes."""
+    return run.folder / "step_time.json"
 
-    False interventions are counted in episodes in which the base policy succeeds without a perturbation, the other
-    rates in all pairs.
 
-    Args:
-        figures: figures of a result file, which are changed.
-        config: configuration of the experiment.
-        clean: success of the base policy without perturbation, ``(pairs,)``.
-    """
-    from ...agents.evaluation.statistics import wilson_interval
-
-    ablations = set(ablation_methods())
-    for label, each in figures.items():
-        row, _, quantity = label.rpartition(": ")
-        if quantity.endswith(RATES):
-            pairs = main_conditions(config, row in ablations)["clean"][0]
-            counted = int(clean[:pairs].sum()) if quantity == "false_interventions" else pairs
-            each["interval"] = list(wilson_interval(round(each["mean"] * counted), counted)) if counted else [0.0, 1.0]
+def measure_step_time(run: RecoveryRun, show: JobProgress) -> None:
+    """Time a step of recovery, and write the milliseconds to `step_time_file`."""
+    write_json(step_time_file(run), {"recovery_ms_per_step": step_milliseconds(run)})
 
 
 def step_milliseconds(run: RecoveryRun, repeats: int = 100) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...envs.storage.artifacts import read_npz, write_json, write_npz
 from ..collect_and_train import HELD_OUT_SEED
-from .job_runner import JobProgress
+from ..experiments.jobs import JobProgress
 from .recovery_config import RecoveryExperimentConfig, condition_name
 from .recovery_methods.density_recovery import density_recovery
 from .recovery_methods.registry import PROPOSED_METHOD, recovery_method
@@ -69,7 +69,7 @@ def play_trials(run: RecoveryRun, name: str, sweep: bool, show: JobProgress) -> 
             show(index * steps + step, len(conditions) * steps, "steps", condition)
 
         world = run.started_world(pairs, HELD_OUT_SEED)
-        trial = run_trial(world, world.save(), policy, perturbation, seed=run.seed, on_step=on_step)
+        trial = run_trial(world, world.save(), policy, perturbation, seed=run.perturbation_seed, on_step=on_step)
         outcomes |= {f"{condition}/{key}": getattr(trial, key) for key in OUTCOMES}
     write_npz(trials_file(run, name, sweep), outcomes)
 

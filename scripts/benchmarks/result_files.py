@@ -1,4 +1,4 @@
-"""Result files: figures over seeds, with the command, the commit and the machine that made them."""
+"""Where results come from: the command, the commit and the machine that made them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-FIRST_SEED = 100
-"""First seed of the older benchmarks; lower seeds are for tuning."""
-
 REPORTED_SEED = 2000
-"""First seed of reported figures of the newer benchmarks; lower seeds are for tuning."""
+"""First seed of reported figures; seeds below 1000 are for tuning."""
 
 ROOT = Path(__file__).resolve().parents[2]
 """Root of the package, and of its checkout if there is one."""
@@ -61,62 +58,6 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def over_seeds(rows: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
-    """Return the content of a result file.
-
-    Args:
-        rows: for every seed its ``figures``, and the ``commit`` that measured them.
-        seeds: the seeds.
-
-    Returns:
-        Figures that all seeds have, each with mean, interval and values, and the provenance.
-    """
-    shared = [label for label in rows[0]["figures"] if all(label in row["figures"] for row in rows)]
-    figures = {label: summarize([row["figures"][label] for row in rows]) for label in shared}
-    commits = ", ".join(sorted({each for row in rows for each in row["commit"].split(", ")}))
-    return {**provenance(), "commit": commits, "seeds": seeds, "figures": figures}
-
-
-def append_seeds(result: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
-    """Return a result over its own seeds and other seeds of an earlier result; commands and processors are joined."""
-    rows = _rows_of(earlier) | _rows_of(result)
-    both = over_seeds([rows[seed] for seed in sorted(rows)], sorted(rows))
-    processor = _joined(earlier["machine"]["processor"], result["machine"]["processor"])
-    command = _joined(earlier["command"], result["command"])
-    return {**both, "command": command, "machine": {**result["machine"], "processor": processor}}
-
-
-def summarize(values: list[float]) -> dict[str, Any]:
-    """Return the mean over seeds, its 95 % percentile bootstrap interval, and the values.
-
-    Example:
-        >>> summarize([0.5, 0.5])
-        {'mean': 0.5, 'interval': [0.5, 0.5], 'seeds': [0.5, 0.5]}
-    """
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    mean = float(np.mean(values))
-    if len(set(values)) < 2:
-        return {"mean": mean, "interval": [mean, mean], "seeds": values}
-    generator = np.random.default_rng(0)
-    interval = bootstrap((values,), np.mean, method="percentile", rng=generator).confidence_interval
-    return {"mean": mean, "interval": [float(interval.low), float(interval.high)], "seeds": values}
-
-
-def _joined(*names: str) -> str:
-    """Return all names in comma-separated lists, once each."""
-    return ", ".join(dict.fromkeys(each for several in names for each in several.split(", ")))
-
-
-def _rows_of(result: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    rows = {}
-    for index, seed in enumerate(result["seeds"]):
-        figures = {label: each["seeds"][index] for label, each in result["figures"].items()}
-        rows[seed] = {"commit": result["commit"], "figures": figures}
-    return rows
 
 
 def _git(root: Path, *arguments: str) -> str:

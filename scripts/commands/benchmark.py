@@ -2,90 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
-from ..benchmarks.agent_object_benchmark import AgentObjectBenchmark, AgentObjectBenchmarkConfig
-from ..benchmarks.encoder_benchmark import ENCODER_BENCHMARKS, BenchmarkPlaces, run_encoder_benchmark
-from ..benchmarks.environment_benchmark import run_environment_benchmark
-from ..benchmarks.environment_run import EnvironmentRunConfig
-from ..benchmarks.instrument_benchmark import run_instrument_benchmark
-from ..benchmarks.result_files import FIRST_SEED, REPORTED_SEED
-from .command import Command
 from .registry import register_command
+from .runner_options import RunnerCommand
+
+if TYPE_CHECKING:
+    from ..experiments.experiment import Experiment
+
+Name = Literal[
+    "all",
+    "encoder",
+    "rl",
+    "render",
+    "class-pose",
+    "stabilizers",
+    "recovery",
+    "environments",
+    "instruments",
+    "intervals",
+]
+"""Names of benchmarks."""
 
 
 @register_command("benchmark")
 @dataclass(frozen=True)
-class Benchmark(Command):
+class Benchmark(RunnerCommand):
     """Reproduce the benchmark tables over several seeds.
 
-    Writes result files to the results folder, and everything else to the work folder.
+    Writes a file of records for each benchmark to the results folder, and everything else to the work folder.
 
     `encoder` measures the errors and the speed of the agent-object encoder, `rl` reinforcement learning on that
     encoder, and `render` frames per second. `class-pose` and `stabilizers` compare encoders of class and pose with
-    baselines in several worlds. `environments` goes the whole way, from collecting to perturbed policies, in twelve
-    environments of other packages. `instruments` measures the tools of `equiact analyze`. Run the same command again to
-    resume.
+    baselines in several worlds. `recovery` compares methods that recover from perturbations, in both tasks.
+    `environments` goes the whole way, from collecting to perturbed policies, in twelve environments of other packages.
+    `instruments` measures the tools of `equiact analyze`, and `intervals` the coverage of confidence intervals. `all`
+    runs all of these. Run the same command again to resume; what is there is not measured again.
     """
 
     resumes = True
-    what: Annotated[
-        Literal["encoder", "rl", "render", "class-pose", "stabilizers", "environments", "instruments"],
-        tyro.conf.Positional,
-    ] = "encoder"
+    what: Annotated[Name, tyro.conf.Positional] = "encoder"
     """Name of the benchmark."""
     world: str | None = None
-    """Name of the world; Soccer if None, and all worlds of class-pose and stabilizers."""
+    """Name of the world of encoder, rl, render, class-pose or stabilizers; Soccer or all worlds if None."""
     quick: bool = False
-    """Run one seed of a size for two cores. For class-pose, stabilizers and instruments."""
+    """Run one seed of a size for two cores."""
     num_seeds: int | None = None
-    """Number of seeds, from 100 (2000 for environments and instruments) and --seed more on; 5 if None, 1 if quick."""
-    append: bool = False
-    """For class-pose and stabilizers: keep the other seeds of the result file."""
+    """Number of seeds, from 2000 (and --seed more) on; 5 if None, 1 if quick."""
     tools: tuple[str, ...] = ()
     """For instruments: names of the tools to measure; all by default."""
-    transitions: int = 20_000
-    """Number of transitions to train the agent-object encoder on."""
-    rl_steps: int = 24_000
-    """Number of steps of reinforcement learning."""
-    results_dir: Path = Path("results")
-    """Folder of the result files."""
     work_dir: Path = Path("runs/benchmark")
-    """Folder of datasets, encoders, policies and figures of single seeds."""
+    """Folder of data sets, encoders, policies and values of single runs."""
 
     def run(self) -> dict[str, Any]:
-        self.require_at_least(num_seeds=1, transitions=1, rl_steps=1)
+        from ..benchmarks.result_files import REPORTED_SEED
+
+        self.require_at_least(num_seeds=1)
         number = self.num_seeds or (1 if self.quick else 5)
-        seeds = [FIRST_SEED + self.seed + index for index in range(number)]
-        places = BenchmarkPlaces(self.results_dir, self.work_dir)
-        if self.what == "environments":
-            return run_environment_benchmark(
-                self.seed, self.results_dir, self.work_dir / "environments", EnvironmentRunConfig()
-            )
-        if self.what == "instruments":
-            return run_instrument_benchmark(
-                self.tools,
-                [REPORTED_SEED + self.seed + index for index in range(number)],
-                quick=self.quick,
-                results=self.results_dir,
-                work_dir=self.work_dir / "instruments",
-            )
-        if self.what in ENCODER_BENCHMARKS:
-            benchmark = ENCODER_BENCHMARKS[self.what]
-            return run_encoder_benchmark(
-                benchmark,
-                benchmark.quick if self.quick else benchmark.full,
-                seeds,
-                append=self.append,
-                world=self.world,
-                device=self.device,
-                places=places,
-            )
-        if self.append:
-            raise ValueError(f"--append is for class-pose and stabilizers only, got it for {self.what}")
-        config = AgentObjectBenchmarkConfig(transitions=self.transitions, rl_steps=self.rl_steps)
-        return dict(AgentObjectBenchmark(self.what, self.world or "Soccer", config, self.device, places).run(seeds))
+        seeds = [REPORTED_SEED + self.seed + index for index in range(number)]
+        return self.run_experiments(self.experiments(seeds), self.work_dir)
+
+    def experiments(self, seeds: Sequence[int]) -> list[Experiment]:
+        """Return the experiments of the benchmark.
+
+        Raises:
+            ValueError: the benchmark has no such world.
+        """
+        names = [name for name in get_args(Name) if name != "all"] if self.what == "all" else [self.what]
+        return [each for name in names for each in self._experiments(name, seeds)]
+
+    def _experiments(self, name: str, seeds: Sequence[int]) -> Sequence[Experiment]:
+        if name in ("encoder", "rl", "render"):
+            from ..benchmarks.agent_object_benchmark import AgentObjectBenchmark
+
+            return [AgentObjectBenchmark(self.world or "Soccer").experiment(name, seeds, self.device)]
+        if name in ("class-pose", "stabilizers"):
+            from ..benchmarks.encoder_benchmark import ENCODER_BENCHMARKS, EncoderExperiment
+
+            benchmark = ENCODER_BENCHMARKS[name]
+            size = benchmark.quick if self.quick else benchmark.full
+            return [EncoderExperiment(benchmark, size, seeds, self.world, self.device)]
+        if self.world is not None:
+            raise ValueError(f"expected --world with a benchmark of one world, got it with {self.what}; leave it out")
+        if name == "recovery":
+            from ..benchmarks.recovery_experiment import RecoveryExperiment, recovery_config
+
+            config = recovery_config(quick=self.quick)
+            return [RecoveryExperiment(task, config, seeds, ablations=not self.quick) for task in ("push", "pick")]
+        if name == "environments":
+            from ..benchmarks.environment_benchmark import environment_experiment
+            from ..benchmarks.environment_run import EnvironmentRunConfig
+
+            return [environment_experiment(seeds, EnvironmentRunConfig())]
+        if name == "intervals":
+            from ..benchmarks.interval_coverage import IntervalCoverageConfig, interval_experiment
+
+            return [interval_experiment(IntervalCoverageConfig(seed=seeds[0]))]
+        from ..benchmarks.instrument_benchmark import instrument_experiments
+
+        return instrument_experiments(self.tools, seeds, quick=self.quick, results=self.results_dir)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from ..benchmarks.job_runner import RunJobs, run_jobs
 from ..benchmarks.result_files import provenance
 from ..benchmarks.run_folder import claimed
+from ..experiments.scheduler import RunJobs, run_jobs
 from ..progress import console
 from .command import Command
 from .registry import register_command

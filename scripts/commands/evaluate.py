@@ -100,10 +100,8 @@ class Evaluate(DataOptions, Command):
 
     def _evaluate_policy(self, encoder: Any, policy: Any, world: str) -> dict[str, Any]:
         from ...agents.evaluation.rollouts import evaluate_policy
-        from ...agents.policies.sac import EVALUATION_SEED
         from ...agents.policies.sb3_vec_env import observe_latents
         from ...envs.worlds.registry import task_world_class
 
         batch = task_world_class(world)(self.episodes, device=self.device)
-        seed = EVALUATION_SEED + self.seed
-        return evaluate_policy(batch, observe_latents(encoder), policy, seed=seed).as_dict()
+        return evaluate_policy(batch, observe_latents(encoder), policy, seed=self.seed).as_dict()

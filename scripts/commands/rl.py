@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from ..benchmarks.job_runner import RunJobs, run_jobs
 from ..benchmarks.policy_training import PolicyTrainingJob
 from ..benchmarks.run_folder import has_keys
+from ..experiments.scheduler import RunJobs, run_jobs
 from .command import Command
 from .registry import register_command
 
@@ -61,5 +61,6 @@ class Rl(Command):
         name = job.curve_file.name
         check_folder(job.curve_file.parent, "learning curve", lambda path: path.name == name and has_keys(path, "job"))
         with folder_lock(folder):
+            job.curve_file.unlink(missing_ok=True)  # it says that the policy is there
             run_jobs([job])
         return {"folder": str(self.output_dir), "curve": str(job.curve_file)}

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from .command import Command, Device
 from .registry import register_command
+
+if TYPE_CHECKING:
+    from ..experiments.records import Provenance
+    from ..experiments.summaries import Summary
+
+Summaries = Mapping[str, "Summary"]
+"""Summaries by ``"row: column"``."""
 
 MARK = re.compile(r"<!-- table: (\S+)((?: \S+)*) -->\n.*?<!-- end -->", re.DOTALL)
 """Place of a table: the name of its result file, and the columns if it compares rows."""
@@ -34,11 +42,11 @@ RENAMED = {
 @register_command("tables")
 @dataclass(frozen=True)
 class Tables(Command):
-    """Fill the tables of results in Markdown files from the result files.
+    """Fill the tables of results in Markdown files from the records of experiments.
 
-    A table goes between the marks `<!-- table: NAME COLUMN... -->` and `<!-- end -->`. NAME is a file of the results
-    folder without its ending. A column of several words is quoted. Without columns, the table has a row for every
-    figure.
+    A table comes from one commit and one configuration, or the command fails and says which runs to repeat. It goes
+    between the marks `<!-- table: NAME COLUMN... -->` and `<!-- end -->`. NAME is a file of the results folder without
+    its ending. A column of several words is quoted. Without columns, the table has a row for every figure.
     """
 
     seed: tyro.conf.Suppress[int] = 0
@@ -81,29 +89,31 @@ def fill(text: str, results: Path) -> str:
     Raises:
         FileNotFoundError: a result file is missing.
     """
-    from ...envs.storage.artifacts import read_json
+    from ..experiments.records import Records
+    from ..experiments.summaries import summarize_records
 
     def table(match: re.Match[str]) -> str:
         name, columns = match.group(1), shlex.split(match.group(2))
-        result = read_json(results / f"{name}.json")
-        figures = {_current_name(label): figure for label, figure in result["figures"].items()}
+        records = Records.load(results / f"{name}.jsonl")
+        source = records.only_source()
+        figures = {_current_name(label): summary for label, summary in summarize_records(records).items()}
         lines = comparison_table(figures, columns) if columns else figure_table(figures)
-        return "\n".join([f"<!-- table: {name}{match.group(2)} -->", *lines, "", origin(result), "<!-- end -->"])
+        note = origin(source, records.seeds)
+        return "\n".join([f"<!-- table: {name}{match.group(2)} -->", *lines, "", note, "<!-- end -->"])
 
     return MARK.sub(table, text)
 
 
-def figure_table(figures: dict[str, Any]) -> list[str]:
+def figure_table(figures: Summaries) -> list[str]:
     """Return the lines of a table with a row for every figure: mean, interval and the value of every seed."""
     lines = ["| | mean | 95 % interval | seeds |", "|---|---|---|---|"]
     for label, figure in figures.items():
-        low, high = figure["interval"]
-        each = ", ".join(_short(value) for value in figure["seeds"])
-        lines.append(f"| {label} | {_short(figure['mean'])} | {_short(low)} – {_short(high)} | {each} |")
+        interval = "" if figure.interval is None else " – ".join(map(_short, figure.interval))
+        lines.append(f"| {label} | {_text(figure.mean)} | {interval} | {', '.join(map(_text, figure.seeds))} |")
     return lines
 
 
-def comparison_table(figures: dict[str, Any], columns: list[str]) -> list[str]:
+def comparison_table(figures: Summaries, columns: list[str]) -> list[str]:
     """Return the lines of a table of the figures ``"row: column"``, with a row for each that has the first column."""
     lines = [f"| | {' | '.join(column.replace('_', ' ') for column in columns)} |", "|---" * (len(columns) + 1) + "|"]
     rows = [label.removesuffix(f": {columns[0]}") for label in figures if label.endswith(f": {columns[0]}")]
@@ -113,13 +123,12 @@ def comparison_table(figures: dict[str, Any], columns: list[str]) -> list[str]:
     return lines
 
 
-def origin(result: dict[str, Any]) -> str:
-    """Return the command, the number of seeds, the machine and the commit of a result."""
-    machine = result["machine"]
-    seeds = f"{len(result['seeds'])} seed{'s' if len(result['seeds']) > 1 else ''}"
-    return (
-        f"`{result['command']}`, {seeds}, {machine['cores']} cores, {machine['processor']}, commit {result['commit']}."
-    )
+def origin(source: Provenance, seeds: list[int]) -> str:
+    """Return the command, the seeds and how often they were evaluated before, the machine and the commit."""
+    named = f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    before = f", evaluated before at {', '.join(source.evaluated_before)}" if source.evaluated_before else ""
+    machine = f"{source.machine['cores']} cores, {source.machine['processor']}"
+    return f"`{source.command}`, {named}{before}, {machine}, commit {source.commit}."
 
 
 def _current_name(label: str) -> str:
@@ -130,16 +139,16 @@ def _current_name(label: str) -> str:
     return label
 
 
-def _with_interval(figure: dict[str, Any] | str | float) -> str:
-    """Return a mean and its interval; the mean alone if all seeds agree, and a text or a single number as it is."""
-    if isinstance(figure, str):
-        return figure
-    if not isinstance(figure, dict):
-        return _short(figure)
-    mean, low, high = (_short(value) for value in (figure["mean"], *figure["interval"]))
-    if low == mean == high:  # one seed, or seeds that agree in all digits shown: they do not make an interval
-        return mean
-    return f"{mean} ({low} – {high})"
+def _with_interval(figure: Summary) -> str:
+    """Return a mean and its interval; the mean alone without an interval, or if the seeds agree without episodes."""
+    if figure.interval is None:
+        return _text(figure.mean)
+    mean, low, high = (_short(value) for value in (figure.number, *figure.interval))
+    return mean if low == mean == high else f"{mean} ({low} – {high})"
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else _short(value)
 
 
 def _short(value: float) -> str:

@@ -108,7 +108,7 @@ def replay_episodes(run: RecoveryRun, episodes: Sequence[int]) -> list[list[Repl
                 states.append(world.simulator.save())
                 update(before + step)
 
-            trial = run_trial(world, initial, policy, perturbation, seed=run.seed, on_step=keep)
+            trial = run_trial(world, initial, policy, perturbation, seed=run.perturbation_seed, on_step=keep)
             world.restore(initial)
             every = np.stack([world.simulator.save(), *states])
             parts.append([_replay(name, trial, index, every[:, index]) for index in episodes])

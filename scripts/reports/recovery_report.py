@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from ..benchmarks.recovery_config import condition_name
 from ..benchmarks.recovery_methods.density_recovery import density_recovery
 from ..benchmarks.recovery_methods.registry import PROPOSED_METHOD, ablation_methods, compared_methods
 from ..benchmarks.recovery_run import RecoveryRun
+from ..experiments.records import Records
+from ..experiments.summaries import Summary, summarize_records
 from .html_page import picture, section, table, tiles, video, write_page
 from .paired_film import Replay, choose_episodes, render_states, replay_episodes, write_film
 
-Figures = dict[str, dict[str, Any]]
-"""For every label the mean over seeds, its interval, and the value of each seed."""
+Figures = Mapping[str, Summary]
+"""Summaries over seeds by ``"method: metric"``."""
 
 COLUMNS = {
     "clean_success": "Clean",
@@ -31,20 +33,20 @@ COLUMNS = {
 """Figures of the tables of methods, and their headings."""
 
 
-def write_recovery_report(folder: Path, result: dict[str, Any], runs: list[RecoveryRun]) -> Path:
+def write_recovery_report(folder: Path, records: Records, runs: list[RecoveryRun]) -> Path:
     """Write ``report.html``, ``film.mp4`` and ``film.png`` into a folder, and return the path of the page.
 
     Args:
         folder: the folder.
-        result: content of the result file.
+        records: records of the experiment.
         runs: runs of all seeds; the film shows episodes of the first.
     """
-    run, figures = runs[0], result["figures"]
+    run, figures = runs[0], summarize_records(records)
     episodes = replay_episodes(run, choose_episodes(run))
     threshold = density_recovery(PROPOSED_METHOD).trigger(PROPOSED_METHOD, run).threshold
     write_film(folder / "film.mp4", run, episodes, threshold)
     sections = [_headline(figures), *_film(folder), *_density(run, episodes[0], threshold), _methods(figures)]
-    sections += [*_sweep(figures, run), *_ablation(figures), _settings(result, run)]
+    sections += [*_sweep(figures, run), *_ablation(figures), _settings(records, run)]
     title = f"equiact · recovery · {run.task}"
     return write_page(folder / "report.html", title, "Policies that recover after a perturbation", sections)
 
@@ -54,11 +56,12 @@ def line_styles() -> dict[str, str]:
     return {name: ("-", "--", ":", "-.")[index // 4 % 4] for index, name in enumerate(compared_methods())}
 
 
-def _share(figure: dict[str, Any]) -> str:
-    """Return a mean over seeds as a percentage, with its interval if there is more than one seed."""
-    low, high = figure["interval"]
-    spread = f" <small>({100 * low:.0f} to {100 * high:.0f})</small>" if len(figure["seeds"]) > 1 else ""
-    return f"{100 * figure['mean']:.1f}&nbsp;%{spread}"
+def _share(figure: Summary) -> str:
+    """Return a mean over seeds as a percentage, with its interval if there is one."""
+    if figure.interval is None:
+        return f"{100 * figure.number:.1f}&nbsp;%"
+    low, high = figure.interval
+    return f"{100 * figure.number:.1f}&nbsp;% <small>({100 * low:.0f} to {100 * high:.0f})</small>"
 
 
 def _headline(figures: Figures) -> str:
@@ -69,7 +72,7 @@ def _headline(figures: Figures) -> str:
         "harmed": ("Harmed", "of clean episodes succeed without recovery and fail with it"),
         "false_interventions": ("False alarms", "of successful clean episodes have an intervention of recovery"),
     }
-    return tiles((title, f"{100 * figures[key]['mean']:.1f}&nbsp;%", text) for key, (title, text) in words.items())
+    return tiles((title, f"{100 * figures[key].number:.1f}&nbsp;%", text) for key, (title, text) in words.items())
 
 
 def _film(folder: Path) -> Iterator[str]:
@@ -120,7 +123,7 @@ def _sweep(figures: Figures, run: RecoveryRun) -> Iterator[str]:
         return
     lead = "Success against the metres a step by which the arm is dragged, for perturbations that begin at other steps."
     alt = "Success against magnitude, a line for each method; " + "; ".join(
-        f"{name} {100 * figures[f'{name}: sweep_mean']['mean']:.0f} % in the mean" for name in compared_methods()
+        f"{name} {100 * figures[f'{name}: sweep_mean'].number:.0f} % in the mean" for name in compared_methods()
     )
     drawn = picture(lambda f: _draw_sweep(f, figures, run), 4.4, alt)
     yield section("Magnitude of the perturbation", lead, drawn)
@@ -133,9 +136,9 @@ def _ablation(figures: Figures) -> Iterator[str]:
         yield section("Ablations", lead, _comparison(figures, [PROPOSED_METHOD, *present], COLUMNS))
 
 
-def _settings(result: dict[str, Any], run: RecoveryRun) -> str:
-    push, seeds = run.perturbation, ", ".join(map(str, result["seeds"]))
-    entries = {"Command": result["command"], "Commit": result["commit"]}
+def _settings(records: Records, run: RecoveryRun) -> str:
+    push, seeds, source = run.perturbation, ", ".join(map(str, records.seeds)), records.only_source()
+    entries = {"Command": source.command, "Commit": source.commit}
     entries |= {"Pairs": f"{run.config.pairs} a seed", "Seeds": seeds}
     entries["Perturbation"] = (
         f"{push.magnitude} m a step, {push.duration} steps from step {push.onset} on, then {push.idle} idle ones"
@@ -203,7 +206,7 @@ def _draw_sweep(figure: Figure, figures: Figures, run: RecoveryRun) -> None:
     panels = figure.subplots(1, len(onsets), sharey=True, squeeze=False)[0]
     for axes, onset in zip(panels, onsets, strict=True):
         for index, (name, style) in enumerate(line_styles().items()):
-            means = [figures[f"{name}: {condition_name(magnitude, onset)}"]["mean"] for magnitude in magnitudes]
+            means = [figures[f"{name}: {condition_name(magnitude, onset)}"].number for magnitude in magnitudes]
             width = 3 if name == PROPOSED_METHOD else 1.3
             look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": f"C{index % 4}", "linewidth": width}
             axes.plot(magnitudes, means, style, label=name, **look)

@@ -9,7 +9,7 @@ from .registry import BASE_POLICY, RecoveryMethod, register_recovery_method
 
 if TYPE_CHECKING:
     from ....envs.data.policy import Policy
-    from ..job_runner import JobProgress
+    from ...experiments.jobs import JobProgress
     from ..recovery_run import RecoveryRun
 
 

@@ -9,7 +9,7 @@ from .cloned_policies import TrainedPolicy
 from .registry import register_recovery_method
 
 if TYPE_CHECKING:
-    from ..job_runner import JobProgress
+    from ...experiments.jobs import JobProgress
     from ..recovery_run import RecoveryRun
 
 

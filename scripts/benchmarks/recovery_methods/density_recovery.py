@@ -44,12 +44,19 @@ class DensityRecovery(RecoveryMethod):
         return True
 
     @property
+    def base_policy(self) -> str:
+        return self.base
+
+    @property
     def encoders(self) -> tuple[str, ...]:
         return (self.encoder,)
 
     @property
     def densities(self) -> tuple[tuple[str, str], ...]:
         return ((self.encoder, self.density),)
+
+    def policies(self, name: str) -> tuple[str, ...]:
+        return (self.base,)
 
     def policy(self, name: str, run: RecoveryRun) -> RecoveryPolicy:
         return self._build(run, self.trigger(name, run))

@@ -11,11 +11,11 @@ from ....envs.named_registry import Registry
 
 if TYPE_CHECKING:
     from ....envs.data.policy import Policy
-    from ..job_runner import JobProgress
+    from ...experiments.jobs import JobProgress
     from ..recovery_run import RecoveryRun
 
 BASE_POLICY = "behaviour cloning"
-"""Policy that all recoveries but one are built around, and that harmed episodes are counted against."""
+"""Policy that all recoveries but one are built around, and that policies without recovery are compared with."""
 PROPOSED_METHOD = "recovery"
 """Method that the experiment evaluates; its figures also have labels without a name."""
 
@@ -43,6 +43,11 @@ class RecoveryMethod(ABC):
         return False
 
     @property
+    def base_policy(self) -> str:
+        """Name of the policy that harmed episodes and false interventions are counted against."""
+        return BASE_POLICY
+
+    @property
     def encoders(self) -> tuple[str, ...]:
         """Names of the encoders that must be trained for it."""
         return ()
@@ -56,6 +61,14 @@ class RecoveryMethod(ABC):
     def is_trained(self) -> bool:
         """Return whether `train` must be called before `policy`."""
         return False
+
+    def policies(self, name: str) -> tuple[str, ...]:
+        """Return the names of the policies that must be trained for it.
+
+        Args:
+            name: name of the method.
+        """
+        return (name,) if self.is_trained else ()
 
     def train(self, name: str, run: RecoveryRun, show: JobProgress) -> None:
         """Train the policy and save it to ``run.folder / name``."""

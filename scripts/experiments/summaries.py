@@ -1,0 +1,90 @@
+"""Summaries of records: the mean of a metric over seeds, with an interval that a referee accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .records import Records
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Summarise a metric of a row of a table over seeds.
+
+    Attributes:
+        mean: mean over seeds; the text itself, if the metric is one.
+        interval: 95 % interval of the mean. For success rates with a number of episodes it counts the variation of
+            seeds and of episodes; for other numbers it is Student's t interval over seeds. None for one seed without
+            episodes, and for texts.
+        seeds: value of each seed.
+    """
+
+    mean: float | str
+    interval: tuple[float, float] | None
+    seeds: tuple[float | str, ...]
+
+    @property
+    def number(self) -> float:
+        """Return the mean of a metric that is a number.
+
+        Raises:
+            TypeError: it is a text.
+        """
+        if isinstance(self.mean, str):
+            raise TypeError(f"expected a number, got the text {self.mean!r}")
+        return self.mean
+
+
+def summarize(values: Sequence[float | str], trials: Sequence[int] | None = None) -> Summary:
+    """Summarise the values of a metric, one for each seed.
+
+    Args:
+        values: the values; texts are not averaged, and the first one stands for all.
+        trials: number of episodes behind each value, if it is a success rate.
+
+    Example:
+        >>> summary = summarize([0.9, 1.0], trials=[50, 50])
+        >>> summary.mean, [round(bound, 2) for bound in summary.interval]
+        (0.95, [0.37, 1.0])
+    """
+    from ...agents.evaluation.seed_statistics import mean_interval_of_seeds, success_interval_of_seeds
+    from ...agents.evaluation.statistics import wilson_interval
+
+    numbers = [float(value) for value in values if not isinstance(value, str)]
+    if len(numbers) < len(values):
+        return Summary(values[0], None, tuple(values))
+    mean = sum(numbers) / len(numbers)
+    if trials is None or min(trials) < 1:
+        return Summary(mean, mean_interval_of_seeds(numbers), tuple(numbers))
+    successes = [round(value * count) for value, count in zip(numbers, trials, strict=True)]
+    if len(numbers) == 1:
+        return Summary(mean, wilson_interval(successes[0], trials[0]), tuple(numbers))
+    return Summary(mean, success_interval_of_seeds(successes, trials), tuple(numbers))
+
+
+def summarize_records(records: Records) -> dict[str, Summary]:
+    """Return the summary of every metric of every row, by ``"task, method: metric"``, in the order of the records."""
+    summaries: dict[str, Summary] = {}
+    for (task, method, metric), rows in records.table.groupby(["task", "method", "metric"], sort=False):
+        ordered = rows.sort_values("seed")
+        trials = None if ordered["trials"].isna().any() else ordered["trials"].astype(int).tolist()
+        summaries[row_label(task, method, metric)] = summarize(ordered["value"].tolist(), trials)
+    return summaries
+
+
+def row_label(task: str, method: str, metric: str) -> str:
+    """Return the label of a figure: ``"task, method: metric"``, without what is empty.
+
+    Example:
+        >>> row_label("Push", "recovery", "success"), row_label("", "", "speed")
+        ('Push, recovery: success', 'speed')
+    """
+    row = ", ".join(filter(None, (task, method)))
+    return f"{row}: {metric}" if row else metric
+
+
+def means(records: Records) -> dict[str, Any]:
+    """Return the mean of every figure by its label, as JSON types."""
+    return {label: summary.mean for label, summary in summarize_records(records).items()}

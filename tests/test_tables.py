@@ -1,0 +1,93 @@
+"""Tables of Markdown files are made from the records of experiments, with honest intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from equiact.agents.evaluation.seed_statistics import mean_interval_of_seeds, success_interval_of_seeds
+from equiact.agents.evaluation.statistics import wilson_interval
+from equiact.scripts.cli import main
+from equiact.scripts.commands.tables import comparison_table, fill
+from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, publish
+from equiact.scripts.experiments.summaries import Summary, summarize, summarize_records
+
+
+def save(file: Path, *rows: dict[str, float | str], trials: dict[str, int] | None = None, **source: Any) -> None:
+    """Write records of figures by label, one dictionary for each seed from 2000 on."""
+    made = Provenance("a command", "abc", {"cores": 2, "processor": "p"}, {}, **source)
+    runs = [
+        run for seed, row in enumerate(rows, 2000) for run in MeasuredRun.from_labels(seed, row, trials=trials or {})
+    ]
+    Records.of(runs, made).save(file)
+
+
+def test_tables_are_filled_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "errors.jsonl", {"error": 0.4}, {"error": 0.6}, evaluated_before=("aaa", "bbb"))
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: errors -->\n<!-- end -->\nafter\n")
+    arguments = ["tables", "--files", str(page), "--results-dir", str(tmp_path)]
+    assert main([*arguments, "--check"]) == 1
+    assert "run `equiact tables`" in " ".join(capsys.readouterr().err.split())
+    assert main(arguments) == 0
+    filled = page.read_text()
+    low, high = mean_interval_of_seeds([0.4, 0.6])  # type: ignore[misc]
+    assert f"| error | 0.5 | {low:.3g} – {high:.3g} | 0.4, 0.6 |" in filled and filled.endswith("after\n")
+    assert "`a command`, 2 seeds, 2000 to 2001, evaluated before at aaa, bbb, 2 cores, p, commit abc." in filled
+    assert main([*arguments, "--check"]) == main(arguments) == 0
+    assert page.read_text() == filled
+
+
+def test_columns_of_several_words_are_quoted_and_rows_compared(tmp_path: Path) -> None:
+    save(tmp_path / "groups.jsonl", {"C6: mean margin": 0.5, "C6: name": "six", "D3: mean margin": 1.0, "plain": 3.0})
+    page = '<!-- table: groups "mean margin" name -->\n<!-- end -->\n'
+    table = fill(page, tmp_path)
+    assert table.startswith('<!-- table: groups "mean margin" name -->\n| | mean margin | name |\n')
+    assert "| C6 | 0.5 | six |\n| D3 | 1 |  |\n" in table and "plain" not in table
+    assert "seed 2000, 2 cores" in table
+    assert fill(table, tmp_path) == table
+
+
+def test_a_table_of_several_commits_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.jsonl"
+    save(file, {"Push: error": 1.0})
+    other = Provenance("a command", "def", {"cores": 2, "processor": "p"}, {})
+    mixed = Records.of([MeasuredRun("Pick", "", 2000, {"error": 2.0})], other)
+    import pandas as pd
+
+    one = Records.load(file)
+    Records(pd.concat([one.table, mixed.table]), {**one.sources, **mixed.sources}).save(file)
+    with pytest.raises(ValueError, match="expected records of one commit and one configuration, got 2; repeat these"):
+        fill("<!-- table: mixed error -->\n<!-- end -->", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"),
+    [(None, "1"), ((1.0, 1.0), "1"), ((0.99999999, 1.0), "1"), ((0.9, 1.0), "1 (0.9 – 1)")],
+)
+def test_seeds_that_agree_make_no_interval(interval: tuple[float, float] | None, shown: str) -> None:
+    figure = Summary(1.0, interval, (1.0, 1.0))
+    assert comparison_table({"row: column": figure}, ["column"])[-1] == f"| row | {shown} |"
+
+
+def test_success_rates_have_an_interval_over_seeds_and_episodes(tmp_path: Path) -> None:
+    rates = [0.9, 1.0, 0.8]
+    file = tmp_path / "r.jsonl"
+    runs = [MeasuredRun("Push", "ours", s, {"success": r, "speed": r}, {"success": 50}) for s, r in enumerate(rates)]
+    publish(file, runs, Provenance("c", "abc", {}, {}))
+    found = summarize_records(Records.load(file))
+    assert found["Push, ours: success"].interval == success_interval_of_seeds([45, 50, 40], [50] * 3)
+    assert found["Push, ours: speed"].interval == mean_interval_of_seeds(rates)
+    assert found["Push, ours: success"].number == pytest.approx(0.9)
+    assert found["Push, ours: success"].seeds == (0.9, 1.0, 0.8)
+
+
+def test_one_seed_has_a_wilson_interval_of_its_episodes_and_no_other() -> None:
+    assert summarize([0.9], [50]).interval == wilson_interval(45, 50)
+    assert summarize([0.9]).interval is None
+    assert summarize([1.0] * 5, [200] * 5).interval[0] < 1, "all successes do not make certainty"  # type: ignore[index]
+    assert summarize([0.2], [0]).interval is None, "a rate of no episodes"
+    assert summarize(["text", "text"]) == Summary("text", None, ("text", "text"))
+    with pytest.raises(TypeError, match="expected a number, got the text 'text'"):
+        _ = summarize(["text"]).number

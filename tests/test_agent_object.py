@@ -20,7 +20,7 @@ from equiact.representations.encoders.agent_object_learner import AgentObjectLea
 from equiact.representations.learning.callbacks import TrainingCallback, TrainingStatus
 from equiact.representations.learning.config import ConfigError, scale_steps
 from equiact.representations.learning.contact_labels import ContactConfig, moved_beyond_noise, robust_bce
-from equiact.representations.learning.initial_maps import locate_by_paths, orient_by_contacts
+from equiact.representations.learning.initial_maps import PositionMapConfig, locate_by_paths, orient_by_contacts
 from equiact.representations.learning.segment_geometry import distance_to_segment, nearest_on_segment, whiten_ellipse
 from equiact.representations.learning.training import train_encoder, train_learner
 from equiact.representations.metrics.position_metrics import chance, evaluate_encoder, locate, rmse
@@ -224,6 +224,33 @@ def test_paths_locate_an_object_that_is_known_in_no_coordinates(seed: int) -> No
     assert affine_r2(agent, object_) < 0.85, "the agent's place alone must not do"
 
 
+def test_first_positions_minimise_the_stated_loss() -> None:
+    """The gradient of Σ log(1 + d²/ρ²) + ½ Σ log(1 + ‖z' − z‖²/ρ²) + λ‖M‖²/ρ² vanishes at the positions found."""
+    generator = torch.Generator().manual_seed(0)
+    embedding = torch.randn(40, 2, generator=generator, dtype=torch.float64)
+    agent, after = torch.randn(2, 39, 2, generator=generator, dtype=torch.float64)
+    start, contact = torch.arange(39), torch.rand(39, generator=generator) < 0.5
+    config = PositionMapConfig(scale=0.4, iterations=2000, ridge=0.1)
+    found = locate_by_paths(embedding, start, start + 1, agent, after, contact, config)
+
+    x, y = embedding.T
+    features = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], 1)
+    solution = torch.linalg.lstsq(features, found).solution.requires_grad_()
+    place = features @ solution
+    path = distance_to_segment(place[:-1][contact], agent[contact], after[contact]).square()
+    moved = (place[1:] - place[:-1]).square().sum(1)
+    still = 0.5 * torch.log1p(moved / 0.4**2).sum()
+    loss = torch.log1p(path / 0.4**2).sum() + still + 0.1 * solution.square().sum() / 0.4**2
+    (gradient,) = torch.autograd.grad(loss, solution)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-4, rtol=0)
+
+
+def test_the_scale_of_first_positions_is_above_zero() -> None:
+    for scale in (0.0, -1.0):
+        with pytest.raises(ConfigError, match="scale"):
+            PositionMapConfig(scale=scale)
+
+
 def test_groups_that_are_not_translations_are_refused() -> None:
     with pytest.raises(ValueError, match=r"translations.*'SO2'"):
         AgentObjectEncoder((32, 32, 3), "SO2")
@@ -266,7 +293,9 @@ def test_stages_follow_the_configuration(elongated: bool) -> None:
     whole, tenth = (stages(scale_steps(AgentObjectConfig(elongated=elongated), factor)) for factor in (1, 0.1))
     assert [stage.steps for stage in whole] == [2000, 700, 800, 800, 800, *([800] if elongated else []), 800]
     assert [stage.steps for stage in tenth] == [stage.steps // 10 for stage in whole]
-    assert len({stage.name for stage in whole}) == len(whole)
+    orient = ["orient"] if elongated else []
+    names = ["agent", "contrast", "locate", "contact", "contact, again", *orient, "contact, last"]
+    assert [stage.name for stage in whole] == names
     optim = AgentObjectOptimConfig(lr=0.1, refinement_lr=0.2, batch_size=5, contrast_batch_size=6)
     other = stages(AgentObjectConfig(optim=optim))
     assert [stage.learning_rate for stage in other] == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]

@@ -45,9 +45,9 @@ def summarize(values: Sequence[float | str], trials: Sequence[int] | None = None
         trials: number of episodes behind each value, if it is a success rate.
 
     Example:
-        >>> summary = summarize([0.9, 1.0], trials=[50, 50])
-        >>> summary.mean, [round(bound, 2) for bound in summary.interval]
-        (0.95, [0.37, 1.0])
+        >>> summary = summarize([0.88, 0.92, 0.9, 0.94, 0.86], trials=[50] * 5)
+        >>> round(summary.number, 2), [round(bound, 2) for bound in summary.interval]
+        (0.9, [0.77, 0.96])
     """
     from ...agents.evaluation.seed_statistics import mean_interval_of_seeds, success_interval_of_seeds
     from ...agents.evaluation.statistics import wilson_interval

@@ -94,4 +94,4 @@ def verdicts(workspace: Path, target: Target, mutants: list[Mutant], processes: 
 
 
 if __name__ == "__main__":
-    tyro.cli(Mutate).run()
+    tyro.cli(Mutate, prog="bash scripts/mutate.sh").run()

@@ -159,6 +159,8 @@ class LineDisplay:
 
 def _line(task: _LineTask, seconds: float) -> str:
     """Return the description, what is done, the rate, the time left and the note of a task."""
+    if task.total is None and not task.done:
+        return ": ".join([task.description, task.note or "started"])
     counted = f"{task.done:,}" if task.total is None else f"{task.done:,}/{task.total:,}"
     parts = [f"{task.description}: {counted} {task.unit}".rstrip()]
     if task.done and seconds > 0:

@@ -98,7 +98,9 @@ def test_jobs_are_placed_by_the_resources_that_they_declare(address: str, tmp_pa
     jobs = [MeasureJob(f"run {n}", tmp_path / f"{n}.json", node, "", "", n) for n in range(2)]
     executor: JobExecutor = RayExecutor(address)
     try:
-        assert executor.has_room(Resources(threads=64), [Resources()]), "Ray keeps jobs waiting"
+        assert executor.has_room(Resources(), [Resources()] * 9), "Ray keeps jobs waiting"
+        for large in (Resources(threads=2), Resources(gpus=1)):
+            assert not executor.has_room(large, []), "no node is large enough"
         futures = [executor.submit(job) for job in jobs]
         assert all(future.result(60) > 0 for future in futures)
         nodes = {str(job.measured()[0].values["node"]) for job in jobs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ def test_there_is_a_record_for_each_run_and_metric_and_they_come_back(tmp_path: 
     found = Records.load(file)
     assert found.seeds == [2000, 2001] and found.only_source() == source()
     assert found.table.groupby("metric").size().to_dict() == {"package": 4, "success": 4}
+    successes = found.table[found.table["metric"] == "success"]
+    assert successes["trials"].tolist() == [50] * 4 and found.table["seconds"].tolist() == [1.5] * 8
     assert check_output_file(file) == file, "records may be replaced"
 
 
@@ -49,6 +52,17 @@ def test_seeds_of_the_same_commit_and_configuration_are_joined(tmp_path: Path) -
     values = found.table[found.table["metric"] == "success"].set_index(["seed", "method"])["value"].to_dict()
     assert values == {(s, m): v for s, v in ((1, 0.9), (2, 0.5)) for m in ("cloned", "recovery")}
     assert found.only_source().evaluated_before == ()
+
+
+def test_a_source_stays_as_long_as_a_record_comes_from_it(tmp_path: Path) -> None:
+    file, other = tmp_path / "r.jsonl", replace(source(), machine={"cores": 8})
+    for made, kept in ((source(), {2}), (other, {8})):
+        publish(file, runs(1), made)
+        assert {each.machine["cores"] for each in Records.load(file).sources.values()} == kept
+    publish(file, runs(2), source())
+    found = Records.load(file)
+    cores = found.table.groupby("seed")["provenance"].first().map(lambda key: found.sources[key].machine["cores"])
+    assert cores.to_dict() == {1: 8, 2: 2}
 
 
 def test_other_records_are_never_overwritten_by_fewer_seeds(tmp_path: Path) -> None:
@@ -74,6 +88,11 @@ def test_records_say_at_which_commits_their_seeds_were_evaluated_before(tmp_path
     assert Records.load(file).only_source().evaluated_before == (), "these seeds are fresh"
 
 
+def test_a_run_counts_once() -> None:
+    with pytest.raises(ValueError, match=r"got two of \['Push', 'cloned', 1, 'success'\]"):
+        Records.of(runs(1, 2) + runs(1, value=0.9), source())
+
+
 def test_records_of_several_sources_are_refused_with_the_runs_to_repeat() -> None:
     one, two = Records.of(runs(1, 2), source("aaa")), Records.of(runs(3)[:1], source("bbb"))
     import pandas as pd
@@ -89,8 +108,11 @@ def test_figures_become_runs_by_their_rows() -> None:
         ("Push, BC", {"success": 1.0, "note": "a: b"}),
         ("", {"speed": 2.0}),
     ]
-    with pytest.raises(ValueError, match="expected a finite success of Push BC 7, got nan"):
-        MeasuredRun("Push", "BC", 7, {"success": float("nan")})
+    for value in (float("nan"), float("inf"), [1.0], None):
+        with pytest.raises(ValueError, match="expected a finite int or float or a text as success of Push, BC, seed 7"):
+            MeasuredRun("Push", "BC", 7, {"success": value})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="expected an integer as seed, got '7'"):
+        MeasuredRun("Push", "BC", "7", {"success": 1.0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +124,33 @@ def test_damaged_records_are_named(content: str, tmp_path: Path) -> None:
     file.write_text(content)
     with pytest.raises(ArtifactError, match=r"r\.jsonl, got damaged ones"):
         Records.load(file)
+
+
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [
+        ('"seconds": 1.5, "provenance"', '"seconds": 1.5, "prov'),
+        ('"value": 0.5', '"value": NaN'),
+        ('"value": 0.5', '"value": [0.5]'),
+        ('"value": 0.5, ', ""),
+        ('"seed": 1,', '"seed": "1",'),
+        ('"seed": 2,', '"seed": 1,'),
+        ('"trials": 50', '"trials": "50"'),
+        ('"task": "Push", ', ""),
+        ('"commit": "aaa"', '"commit": "bbb"'),
+        ('"evaluated_before"', '"evaluated"'),
+    ],
+)
+def test_damaged_lines_are_named(sound: str, damaged: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    publish(file, runs(1, 2), source())
+    text = file.read_text()
+    assert sound in text
+    file.write_text(text.replace(sound, damaged))
+    with pytest.raises(ArtifactError, match=r"r\.jsonl, got damaged ones"):
+        Records.load(file)
+    with pytest.raises(ArtifactError):
+        publish(file, runs(1, 2), source())
 
 
 def test_a_file_of_others_is_not_replaced(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_success_rates_have_an_interval_over_seeds_and_episodes(tmp_path: Path) 
     rates = [0.9, 1.0, 0.8]
     file = tmp_path / "r.jsonl"
     runs = [MeasuredRun("Push", "ours", s, {"success": r, "speed": r}, {"success": 50}) for s, r in enumerate(rates)]
-    publish(file, runs, Provenance("c", "abc", {}, {}))
+    publish(file, runs[::-1], Provenance("c", "abc", {}, {}))
     found = summarize_records(Records.load(file))
     assert found["Push, ours: success"].interval == success_interval_of_seeds([45, 50, 40], [50] * 3)
     assert found["Push, ours: speed"].interval == mean_interval_of_seeds(rates)
@@ -86,6 +86,7 @@ def test_success_rates_have_an_interval_over_seeds_and_episodes(tmp_path: Path) 
 def test_one_seed_has_a_wilson_interval_of_its_episodes_and_no_other() -> None:
     assert summarize([0.9], [50]).interval == wilson_interval(45, 50)
     assert summarize([0.9]).interval is None
+    assert summarize([0.58], [50]).interval == wilson_interval(29, 50), "0.58 * 50 is below 29 in floating point"
     assert summarize([1.0] * 5, [200] * 5).interval[0] < 1, "all successes do not make certainty"  # type: ignore[index]
     assert summarize([0.2], [0]).interval is None, "a rate of no episodes"
     assert summarize(["text", "text"]) == Summary("text", None, ("text", "text"))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...representations.learning.training import resolve_device
 from ..experiments.jobs import Job
 from ..experiments.records import MeasuredRun
 from .encoder_methods import suits
@@ -99,7 +100,7 @@ class EncoderExperiment:
     @property
     def configuration(self) -> dict[str, Any]:
         """All options that determine the values but the seeds."""
-        return asdict(self.size)
+        return {**asdict(self.size), "device": resolve_device(self.device)}
 
     @property
     def worlds(self) -> tuple[str, ...]:

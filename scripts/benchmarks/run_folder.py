@@ -67,11 +67,10 @@ def _difference(kept: Any, settings: Mapping[str, Any]) -> str:
 
 @contextmanager
 def claimed(folder: str | Path, claim: str, settings: Mapping[str, Any], **also: Any) -> Iterator[Path]:
-    """Claim the folder of a run (`claim_folder`), and hold its lock.
+    """Hold the lock of the folder of a run, and claim it (`claim_folder`).
 
     Raises:
         ArtifactError: another process works in it.
     """
-    path = claim_folder(folder, claim, settings, **also)
-    with folder_lock(path):
-        yield path
+    with folder_lock(folder):
+        yield claim_folder(folder, claim, settings, **also)

@@ -20,7 +20,7 @@ EXTRAS = {
     "sim": ("mujoco", "mujoco-warp", "opencv-python-headless"),
     "rl": ("stable-baselines3",),
     "data": ("minari",),
-    "cli": ("tyro", "rich", "pyyaml", "matplotlib", "imageio"),
+    "cli": ("tyro", "rich", "pyyaml", "matplotlib", "imageio", "pandas", "pebble", "threadpoolctl"),
     "offline": ("torchrl", "tensordict"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),

@@ -41,7 +41,7 @@ class Recover(RunnerCommand):
     task: Literal["push", "pick"] = "push"
     """Task: push a puck onto a goal, or pick up a peg and place it there."""
     quick: bool = False
-    """Run one seed with 50 pairs and one onset, without ablations, instead of the full experiment."""
+    """Run one seed with 50 pairs and one fixed onset, without ablations, instead of the full experiment."""
     sweep: bool = True
     """Sweep over magnitudes and onsets of the perturbation, too; this doubles the work."""
     ablation: bool = True
@@ -86,16 +86,16 @@ class Recover(RunnerCommand):
         _report_missing_methods()
         experiment, places = self.experiment, self.places
         picture = check_output_file(places.result_file(experiment).with_suffix(".png"))
+        folder = places.folder(experiment)  # before the work: the code may be edited meanwhile
         (records,) = run_experiments([experiment], places, lambda: make_executor(self.runner, self.address))
-        self._report(experiment, records, picture)
+        self._report(experiment, folder, records, picture)
         return means(records)
 
-    def _report(self, experiment: RecoveryExperiment, records: Records, picture: Path) -> None:
+    def _report(self, experiment: RecoveryExperiment, folder: Path, records: Records, picture: Path) -> None:
         """Write the report with its film, and a picture of the film beside the records."""
         from ...envs.storage.file_access import write_atomically
         from ..reports.recovery_report import write_recovery_report
 
-        folder = self.places.folder(experiment)
         runs = [experiment.run(seed, folder) for seed in experiment.seeds]
         page = write_recovery_report(folder, records, runs)
         write_atomically(picture, (folder / "film.png").read_bytes())

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ...envs.storage.artifacts import check_output_file, folder_lock, read_json, write_json
 from ...envs.storage.output_paths import check_folder
-from ..benchmarks.result_files import command_line, commit, machine
+from ..benchmarks.result_files import command_line, machine
 from .executors import JobExecutor, LocalExecutor
 from .jobs import Job, JobProgress, Resources
 from .records import MeasuredRun, Provenance, Records, publish
@@ -53,9 +53,16 @@ class MeasureJob:
         return self.output.exists()
 
     def run(self, show: JobProgress) -> None:
-        """Measure, and write the values."""
+        """Measure, and write the values.
+
+        Raises:
+            ValueError: there are no values, or one is neither a finite number nor a text.
+        """
         began = time.monotonic()
         values = dict(self.measure(show))
+        if not values:
+            raise ValueError(f"expected values by metric from the job {self.title!r}, got none")
+        MeasuredRun(self.task, self.method, self.seed, values)  # checks them
         write_json(self.output, {"values": values, "seconds": time.monotonic() - began})
 
     def measured(self) -> list[MeasuredRun]:
@@ -180,6 +187,7 @@ def run_experiments(
     """
     folders = [_checked(places.folder(each)) for each in experiments]
     files = [check_output_file(places.result_file(each)) for each in experiments]
+    sources = [source_of(each) for each in experiments]  # before the work: the code may be edited meanwhile
     with folder_lock(places.work_dir):
         for experiment, folder in zip(experiments, folders, strict=True):
             described = {"configuration": dict(experiment.configuration), "code": code_version()}
@@ -188,8 +196,8 @@ def run_experiments(
             [job for each, folder in zip(experiments, folders, strict=True) for job in each.jobs(folder)], make_executor
         )
         return [
-            publish(file, experiment.measured(folder), source_of(experiment))
-            for experiment, folder, file in zip(experiments, folders, files, strict=True)
+            publish(file, experiment.measured(folder), source)
+            for experiment, folder, file, source in zip(experiments, folders, files, sources, strict=True)
         ]
 
 
@@ -205,4 +213,4 @@ def _checked(folder: Path) -> Path:
 
 def source_of(experiment: Experiment) -> Provenance:
     """Return where the records of an experiment come from."""
-    return Provenance(command_line(), commit(), machine(), dict(experiment.configuration))
+    return Provenance(command_line(), code_version(), machine(), dict(experiment.configuration))

@@ -35,7 +35,7 @@ class MeasuredRun:
         seconds: seconds that the run took.
 
     Raises:
-        ValueError: a value is not finite.
+        ValueError: a value is neither a finite number nor a text, or the seed is no integer.
     """
 
     task: str
@@ -46,9 +46,12 @@ class MeasuredRun:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.seed, int):
+            raise ValueError(f"expected an integer as seed, got {self.seed!r}")
         for metric, value in self.values.items():
-            if not isinstance(value, str) and not math.isfinite(value):
-                raise ValueError(f"expected a finite {metric} of {self.task} {self.method} {self.seed}, got {value}")
+            if not isinstance(value, str) and not (isinstance(value, int | float) and math.isfinite(value)):
+                name = ", ".join(filter(None, (self.task, self.method, f"seed {self.seed}")))
+                raise ValueError(f"expected a finite int or float or a text as {metric} of {name}, got {value!r}")
 
     @classmethod
     def from_labels(cls, seed: int, figures: Mapping[str, float | str], **options: Any) -> list[MeasuredRun]:
@@ -98,13 +101,20 @@ class Records:
 
     @classmethod
     def of(cls, runs: Sequence[MeasuredRun], source: Provenance) -> Records:
-        """Return the records of runs that come from one source."""
+        """Return the records of runs that come from one source.
+
+        Raises:
+            ValueError: two runs have the same task, method, seed and metric.
+        """
         rows = [
             (run.task, run.method, run.seed, metric, value, run.trials.get(metric), run.seconds, source.key)
             for run in runs
             for metric, value in run.values.items()
         ]
-        return cls(_table(rows), {source.key: source})
+        table = _table(rows)
+        if twice := table[table.duplicated(list(KEYS))][list(KEYS)].values.tolist():
+            raise ValueError(f"expected one run for each task, method, seed and metric, got two of {twice[0]}")
+        return cls(table, {source.key: source})
 
     @property
     def seeds(self) -> list[int]:
@@ -147,11 +157,13 @@ class Records:
         try:
             lines = [json.loads(line) for line in read_regular(file).decode().splitlines()]
             sources = [_provenance(line) for line in lines if line.get("kind") == MARK]
-            rows = [[line.get(name) for name in COLUMNS] for line in lines if line.get("kind") != MARK]
-            table = _table(rows).astype({"seed": int, "value": object})
+            rows = [_checked_row(line) for line in lines if line.get("kind") != MARK]
+            table = _table(rows).astype({"value": object})
             found = {each.key: each for each in sources}
             if not found or not set(table["provenance"]) <= found.keys() or table[list(KEYS)].isna().any(axis=None):
                 raise ValueError("a record does not say where it comes from")
+            if table.duplicated(list(KEYS)).any():
+                raise ValueError("two records of the same run and metric")
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ArtifactError(f"expected records of an experiment in {file}, got damaged ones ({error})") from error
         return cls(table, found)
@@ -169,7 +181,8 @@ def publish(file: Path, runs: Sequence[MeasuredRun], source: Provenance) -> Reco
         source: where they come from.
 
     Raises:
-        ValueError: the file has records of another commit or configuration with more seeds.
+        ValueError: the file has records of another commit or configuration with more seeds, or two of the runs are the
+            same.
         ArtifactError: the file holds other things.
     """
     if not file.exists():
@@ -227,6 +240,19 @@ def _present(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
+
+
+def _checked_row(line: Mapping[str, Any]) -> list[Any]:
+    """Return the columns of a record.
+
+    Raises:
+        KeyError: a column is missing.
+        ValueError: its seed, its value or its number of episodes is of another type.
+    """
+    MeasuredRun(line["task"], line["method"], line["seed"], {line["metric"]: line["value"]})
+    if not isinstance(line.get("trials", 0), int):
+        raise ValueError(f"expected an integer as trials, got {line['trials']!r}")
+    return [line.get(name) for name in COLUMNS]
 
 
 def _provenance(line: Mapping[str, Any]) -> Provenance:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import PicklingError
 
 from ...envs.storage.artifacts import ArtifactError, read_json
 from ..progress import ProgressDisplay, console, progress_display
@@ -60,10 +60,9 @@ def run_in_process(jobs: Iterable[Job], make_executor: Callable[[], JobExecutor]
 
 @dataclass
 class _Running:
-    """A job that runs: its number in the display, if it is shown, and when it was submitted."""
+    """A job that runs, and its number in the display, if it is shown."""
 
     job: Job
-    began: float
     task: int | None = None
 
 
@@ -72,7 +71,7 @@ class _Schedule:
     """What waits, what runs, what failed, and how often a process died.
 
     Attributes:
-        waiting: jobs to start, in their order, by output.
+        missing: jobs to run, in their order.
         executor: runs jobs.
         retries: number of times that a job is started again.
         running: jobs that were submitted, by their futures.
@@ -121,9 +120,16 @@ class _Schedule:
             if not self.executor.has_room(job.resources, [each.job.resources for each in self.running.values()]):
                 if self.running:
                     return
-                raise RuntimeError(f"{job.title} wants {job.resources}, which this machine does not have")
+                self._fail(job, f"{job.title} wants {job.resources}, which is not there; choose another --device")
+                continue
+            progress_file(job).unlink(missing_ok=True)  # of a process that was killed
+            try:
+                future = self.executor.submit(job)
+            except (PicklingError, AttributeError, TypeError) as error:
+                self._fail(job, f"{job.title} cannot be pickled ({error}); use functions of a module, without lambda")
+                continue
             del waiting[output]
-            self.running[self.executor.submit(job)] = _Running(job, time.monotonic())
+            self.running[future] = _Running(job)
 
     def _end(self, ended: _Running, future: Future[float], display: ProgressDisplay) -> Job | None:
         """Note how a job ended, and return it if it is to be started again."""
@@ -132,20 +138,26 @@ class _Schedule:
             display.remove(ended.task)
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
-            console.print(f"{job.title}: done in {future.result():.0f} s", highlight=False, soft_wrap=True)
+            _say(f"{job.title}: done in {future.result():.0f} s")
             return None
         if self.executor.died(error) and self.deaths.get(job.output, 0) < self.retries:
             self.deaths[job.output] = self.deaths.get(job.output, 0) + 1
-            console.print(f"{job.title}: its process died; it is started again", highlight=False, soft_wrap=True)
+            _say(f"{job.title}: its process died; it is started again")
             return job
-        self.failed[job.output] = self._describe(job, error)
-        console.print(self.failed[job.output], highlight=False, soft_wrap=True, markup=False)
+        self._fail(job, self._describe(job, error))
         return None
+
+    def _fail(self, job: Job, message: str) -> None:
+        """Note that a job failed, and say so."""
+        self.failed[job.output] = message
+        _say(message)
 
     def _describe(self, job: Job, error: BaseException) -> str:
         if self.executor.died(error):
+            code = getattr(error, "exitcode", None)
             return (
-                f"{job.title}: its process died {self.retries + 1} times ({error}); the memory may have run out. "
+                f"{job.title}: its process died {self.retries + 1} times ({error}, exit code {code}). With code -9 the "
+                "memory may have run out; with code 1 it could not start, see above. "
                 "Run the same command again to resume"
             )
         if isinstance(error, EXPECTED):
@@ -153,14 +165,18 @@ class _Schedule:
         return f"{job.title} failed: {getattr(error, 'traceback', '')}\n{type(error).__name__}: {error}"
 
     def _give_up(self, waiting: dict[Path, Job]) -> int:
-        """Drop waiting jobs that need a failed one, and return their number."""
-        dropped = 0
+        """Drop waiting jobs that cannot be started or need a failed one, and return their number."""
+        before = len(waiting)
         for output, job in list(waiting.items()):
             if cause := next((each for each in job.needs if each.output in self.failed), None):
                 self.failed[output] = f"{job.title} was not run: it needs {cause.title!r}, which failed"
+            if output in self.failed:
                 del waiting[output]
-                dropped += 1
-        return dropped
+        return before - len(waiting)
+
+
+def _say(message: str) -> None:
+    console.print(message, highlight=False, soft_wrap=True, markup=False)
 
 
 def _show(running: _Running, display: ProgressDisplay) -> None:

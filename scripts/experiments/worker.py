@@ -30,8 +30,17 @@ def execute(job: Job, parent: int | None = None) -> float:
     Raises:
         ArtifactError: another process works on the same output.
     """
-    if parent is not None:
-        _end_with(parent)
+    if parent is None:
+        return _do(job)
+    os.dup2(2, 1)  # standard output is for the result of the command
+    _end_with(parent)
+    try:
+        return _do(job)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process ends by itself
+
+
+def _do(job: Job) -> float:
     began = time.monotonic()
     with file_lock(lock_file(job), LOCK_SECONDS, f"another process works here: {job.output} is locked"):
         if not job.done:
@@ -85,8 +94,10 @@ def _use(threads: int) -> None:
         os.environ[name] = str(threads)
     import numpy as np
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # NumPy has read the variables when it was imported
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)  # libraries may draw from the global generator

@@ -16,6 +16,7 @@ from ....agents.policies.sac import SACConfig, train_sac
 from ....agents.policies.sb3_vec_env import observe_latents
 from ....agents.policies.stitched_encoder import RelativeEncoder, StitchedEncoder
 from ....envs.data.policy import PolicyLike
+from ....envs.data.seeds import stream_seed
 from ....envs.data.transitions import Transitions
 from ....envs.worlds.soccer import Soccer
 from ....envs.worlds.task_world import TaskWorld
@@ -70,7 +71,7 @@ class StitchingConfig:
     encoder_share: float = 1.0
     pointer_transitions: int = 6000
     pointer_steps: int = 2000
-    backbone: str = "strided"
+    backbone: str = "wide_spatial_softmax"
     anchors: int = 64
     episodes: int = 200
     soccer: SACConfig = field(default_factory=lambda: _without_curve(20_000))
@@ -191,9 +192,9 @@ def train_policy(world_cls: type[TaskWorld], config: SACConfig, seed: int, encod
 def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
     """Return success in Soccer by ``"row: method"``: encoders of another seed, backbone, camera and unit."""
     front, side = collect_in(Soccer, config.transitions, seed), collect_in(SideSoccer, config.transitions, seed)
-    learn = partial(_agent_object, config)
-    one, other = learn(front, seed), learn(front, seed + 1)
-    from_side = learn(in_side_axes(side), seed + 2)
+    learn = partial(_agent_object, config, seed)
+    one, other = learn(front, "A"), learn(front, "B")
+    from_side = learn(in_side_axes(side), "side")
     seen_front, seen_side = matched_frames(front, side)
     at_front, at_side = front.frames[seen_front], side.frames[seen_side]
     anchors = draw_anchors(len(seen_front), config.anchors, seed)
@@ -204,7 +205,7 @@ def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
         "soccer, other seed": test.stitched(other, at_front, play),
         "soccer, other units": test.stitched(_in_other_units(other), at_front, play),
         "soccer, other camera and axes": test.stitched(from_side, at_side, play_at_side),
-        "soccer, other backbone": test.stitched(learn(front, seed + 3, config.backbone), at_front, play),
+        "soccer, other backbone": test.stitched(learn(front, "backbone", config.backbone), at_front, play),
     }
     return _flat(rows)
 
@@ -213,7 +214,7 @@ def measure_pointers(config: StitchingConfig, seed: int) -> dict[str, float]:
     """Return success in pointing with class–pose encoders of another seed, by ``"row: method"``."""
     data = collect_in(ColouredPointers, config.pointer_transitions, seed)
     learning = ClassPoseConfig(backbone="strided", class_dim=4, optim=OptimConfig(steps=config.pointer_steps))
-    one, other = (train_encoder(data, learning, seed=seed + index, device="cpu") for index in range(2))
+    one, other = (train_encoder(data, learning, seed=encoder_seed(seed, each), device="cpu") for each in ("A", "B"))
     anchors = draw_anchors(len(data.frames), config.anchors, seed)
     test = PolicyTest.train(one, data.frames, anchors, partial(train_policy, Pointing, config.pointing, seed))
     point = partial(_success, Pointing, config.episodes, seed)
@@ -228,11 +229,16 @@ def _relative_encoders(encoder: Encoder, anchor_frames: NDArray[np.uint8]) -> di
     return {name: RelativeEncoder(encoder, anchor_frames, each) for name, each in RELATIVE.items()}
 
 
+def encoder_seed(seed: int, encoder: str) -> int:
+    """Return the seed of an encoder, which no other seed of the benchmark uses."""
+    return stream_seed(seed, f"encoder {encoder}") % 2**31
+
+
 def _agent_object(
-    config: StitchingConfig, transitions: Transitions, seed: int, backbone: str = "spatial_softmax"
+    config: StitchingConfig, seed: int, transitions: Transitions, name: str, backbone: str = "spatial_softmax"
 ) -> Encoder:
     learning = scale_steps(replace(AgentObjectConfig(), backbone=backbone), config.encoder_share)
-    return train_encoder(transitions, learning, seed=seed, device="cpu")
+    return train_encoder(transitions, learning, seed=encoder_seed(seed, name), device="cpu")
 
 
 def _in_other_units(encoder: Encoder) -> Encoder:

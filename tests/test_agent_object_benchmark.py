@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 from equiact.agents.evaluation import rollouts
 from equiact.agents.policies import sac
+from equiact.agents.policies.sac import SACConfig
 from equiact.envs.data.transitions import Transitions
 from equiact.envs.storage.artifacts import write_json
 from equiact.envs.worlds import registry
 from equiact.representations.encoders import encoder as encoders
 from equiact.representations.encoders.agent_object import AgentObjectEncoder
 from equiact.scripts.benchmarks import agent_object_benchmark
-from equiact.scripts.benchmarks.agent_object_benchmark import AgentObjectBenchmark, measure_policies, steps_to
+from equiact.scripts.benchmarks.agent_object_benchmark import (
+    IMAGE_SUCCESSES,
+    SUCCESSES,
+    AgentObjectBenchmark,
+    measure_policies,
+    steps_to,
+)
 from equiact.scripts.benchmarks.agent_object_evaluation import compare_encoder
 from equiact.scripts.benchmarks.demo_run import _policy_figures
 
@@ -33,7 +40,10 @@ def test_the_steps_to_a_success_rate_are_those_of_the_first_point_that_reaches_i
 
 
 def test_policies_are_compared_on_the_same_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each policy gets the success rate of its own evaluation, and the ratio is encoder by ground-truth state."""
+    """Each policy gets the success rate of its own evaluation, and the ratio is encoder by ground-truth state.
+
+    Policies on frames were evaluated where they were trained.
+    """
     played: list[tuple[Any, int]] = []
     rates = {"encoder policy": 0.9, "state policy": 0.6}
 
@@ -50,17 +60,52 @@ def test_policies_are_compared_on_the_same_episodes(tmp_path: Path, monkeypatch:
         SimpleNamespace(folder=tmp_path / "encoder", curve_file=curve(tmp_path / "a.json", [10, 30], [0.5, 1.0])),
         SimpleNamespace(folder=tmp_path / "state", curve_file=curve(tmp_path / "b.json", [10, 20], [1.0, 1.0])),
     ]
+    image_jobs: Any = [
+        SimpleNamespace(success=lambda: 0.3, curve_file=curve(tmp_path / "c.json", [40, 50], [0.2, 0.3])),
+        SimpleNamespace(success=lambda: 0.8, curve_file=curve(tmp_path / "d.json", [40, 50], [0.2, 0.96])),
+    ]
     benchmark = AgentObjectBenchmark(evaluation_episodes=3)
-    figures = measure_policies(benchmark, 7, tmp_path / "encoder", jobs, lambda *given: None)
+    figures = measure_policies(benchmark, 7, tmp_path / "encoder", jobs, image_jobs, lambda *given: None)
     assert figures == {
         "success on the encoder": 0.9,
         "success on ground-truth state": 0.6,
+        "success of CnnPolicy": 0.3,
+        "success of CnnPolicy with random shifts": 0.8,
         "success of random actions": 0.1,
         "steps to 95 % on the encoder": 30,
         "steps to 95 % on ground-truth state": 10,
+        "steps to 95 % of CnnPolicy": 100,
+        "steps to 95 % of CnnPolicy with random shifts": 50,
         "steps, encoder : ground-truth state": 3.0,
     }
     assert [seed for _, seed in played] == [7, 7, 7] and len({id(batch) for batch, _ in played}) == 1
+
+
+def test_policies_on_frames_get_the_steps_of_the_policy_and_of_the_encoder(tmp_path: Path) -> None:
+    benchmark = AgentObjectBenchmark(transitions=700, sac=SACConfig(steps=50), evaluation_episodes=3)
+    (job,) = benchmark.experiment("rl", [7], "cpu").jobs(tmp_path)
+    needed: Any = job.needs
+    names = [each.name for each in needed]
+    assert names == ["encoder", "true_state", "CnnPolicy", "CnnPolicy with random shifts"]
+    assert [each.config.steps for each in needed[:2]] == [50, 50]
+    assert [each.config.sac.steps for each in needed[2:]] == [750, 750]
+    assert [each.config.pad for each in needed[2:]] == [0, 4]
+    assert [each.episodes for each in needed[2:]] == [3, 3]
+    assert len({each.output for each in needed}) == 4
+    rates = [f"success {what}" for what in (*SUCCESSES, *IMAGE_SUCCESSES, "of random actions")]
+    assert dict(job.trials) == dict.fromkeys(rates, 3)
+
+
+def test_rivals_of_the_encoder_are_jobs_of_their_own(tmp_path: Path) -> None:
+    """The encoder's job is timed; the policies need it alone."""
+    jobs = AgentObjectBenchmark().experiment("encoder", [7, 8], "cpu").jobs(tmp_path)
+    assert [(job.output.name, list(job.needs)) for job in jobs] == [
+        (name, [])
+        for seed in (7, 8)
+        for name in (f"encoder-{seed}.json", f"rival-supervised-{seed}.json", f"rival-as_published-{seed}.json")
+    ]
+    (policies,) = AgentObjectBenchmark().experiment("rl", [7], "cpu").jobs(tmp_path)
+    assert [need.output for need in policies.needs[0].needs] == [jobs[0].output]
 
 
 def test_each_label_of_the_table_shows_its_own_figure() -> None:

@@ -52,6 +52,43 @@ def test_the_arm_is_dragged_and_then_idles():
     assert pushed.receipt.min() > 0.03
 
 
+def test_every_episode_has_an_onset_of_its_own():
+    """Commands are those of the onset, and receipts are measured from there, in each episode."""
+    world = make()
+    push = TaskPerturbation(0.02, duration=3, idle=2, quadrant=(1, 1, 1), onsets=(2, 0, 4, 1))
+    assert push.end == 9, "the last of all"
+    pushed = PerturbationInjector(world, push, np.random.default_rng(1))
+    carried, poses = [], []
+    for step in range(11):
+        own = np.tile([0.01, 0.0, 0.0, 0.01 * step - 1], (4, 1))
+        poses.append(world.agent_pose())
+        carried.append(pushed(own))
+        world.step(carried[-1])
+    for episode, onset in enumerate(push.onsets):
+        actions = np.array([each[episode] for each in carried])
+        own = np.array([[0.01, 0.0, 0.0, 0.01 * step - 1] for step in range(11)])
+        np.testing.assert_array_equal(actions[:onset], own[:onset])
+        np.testing.assert_array_equal(actions[onset + 5 :], own[onset + 5 :])
+        np.testing.assert_allclose(np.linalg.norm(actions[onset : onset + 3, :3], axis=1), 0.02)
+        assert (actions[onset + 3 : onset + 5, :3] == 0).all()
+        assert (actions[onset : onset + 5, 3] == own[onset, 3]).all(), "the gripper stays as it was"
+        moved = np.linalg.norm(poses[onset + 3][episode] - poses[onset][episode])
+        assert pushed.receipt[episode] == pytest.approx(moved) and moved > 0.03
+
+
+def test_objects_are_pushed_at_onsets_of_their_own():
+    world = make(2)
+    push = TaskPerturbation(2.0, duration=2, idle=1, target="object", quadrant=(1, 0, None), onsets=(1, 4))
+    pushed, moved = PerturbationInjector(world, push, np.random.default_rng(1)), []
+    for _ in range(8):
+        before = world.object_pose()
+        world.step(pushed(np.tile([0.0, 0.0, 0.0, 1.0], (2, 1))))
+        moved.append(np.linalg.norm(world.object_pose() - before, axis=1) > 1e-3)
+    first = np.array(moved).argmax(0)
+    assert first.tolist() == [1, 4]
+    assert not world.simulator.field("xfrc_applied").any() and pushed.receipt.min() > 0.01
+
+
 @pytest.mark.parametrize("idle", [0, 1])
 def test_the_object_is_shoved_and_let_alone(idle):
     world = make()
@@ -83,6 +120,8 @@ def test_the_object_is_shoved_and_let_alone(idle):
         ({"magnitude": 1.0, "duration": float("nan")}, "duration must be an integer of at least 1, got nan"),
         ({"magnitude": 1.0, "onset": -1}, "onset must be an integer of at least 0, got -1"),
         ({"magnitude": 1.0, "onset": 1.5}, "onset must be an integer of at least 0, got 1.5"),
+        ({"magnitude": 1.0, "onsets": (3, -1)}, "onsets must be an integer of at least 0, got -1"),
+        ({"magnitude": 1.0, "onsets": (1.5,)}, "onsets must be an integer of at least 0, got 1.5"),
         ({"magnitude": 1.0, "idle": "5"}, "idle must be an integer of at least 0, got '5'"),
         ({"magnitude": 1.0, "idle": True}, "idle must be an integer of at least 0, got True"),
     ],
@@ -96,6 +135,10 @@ def test_a_push_longer_than_the_episode_is_refused():
     world = make(max_episode_steps=40)
     with pytest.raises(PerturbationError, match="ends with step 46, the episode with step 40"):
         PerturbationInjector(world, TaskPerturbation(0.04), np.random.default_rng(0))
+    with pytest.raises(PerturbationError, match="ends with step 54, the episode with step 40"):
+        PerturbationInjector(world, TaskPerturbation(0.04, onsets=(1, 2, 9, 3)), np.random.default_rng(0))
+    with pytest.raises(PerturbationError, match="expected onsets of 4 episodes, one for each, got 3"):
+        PerturbationInjector(make(), TaskPerturbation(0.04, onsets=(1, 2, 3)), np.random.default_rng(0))
     with pytest.raises(PerturbationError, match="a quadrant of 3 signs"):
         PerturbationInjector(make(), TaskPerturbation(0.04, quadrant=(0, 0)), np.random.default_rng(0))
 

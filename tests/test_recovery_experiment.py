@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from equiact.agents.recovery.conformal import Trigger
+from equiact.agents.recovery.restart import RestartConfig
 from equiact.envs.data.policy import Policy
+from equiact.envs.data.trajectories import episode_ids
 from equiact.envs.storage.artifacts import ArtifactError, write_tensor_file
 from equiact.representations.learning.checkpoints import CheckpointError
 from equiact.representations.learning.config import ConfigError, scale_steps, to_dict
-from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig
+from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig, condition_name
 from equiact.scripts.benchmarks.recovery_experiment import RecoveryExperiment
 from equiact.scripts.benchmarks.recovery_jobs import RecoveryJobs, train_policy
 from equiact.scripts.benchmarks.recovery_methods.density_recovery import DensityRecovery
@@ -25,6 +27,7 @@ from equiact.scripts.benchmarks.recovery_methods.registry import (
     recovery_method,
     register_recovery_method,
 )
+from equiact.scripts.benchmarks.recovery_methods.restarts import OdometryRestart, PeriodicRestart
 from equiact.scripts.benchmarks.recovery_run import RecoveryRun
 from equiact.scripts.benchmarks.recovery_statistics import measured_runs
 from equiact.scripts.benchmarks.recovery_trials import read_outcomes
@@ -80,6 +83,25 @@ def test_every_method_meets_the_same_perturbations(run: RecoveryRun) -> None:
     np.testing.assert_allclose(receipts, np.tile(receipts[0], (len(receipts), 1)), atol=0.05)
 
 
+def test_every_method_meets_the_same_random_onsets(run: RecoveryRun) -> None:
+    onsets = {
+        tuple(read_outcomes(run, name, sweep=True)[f"{condition_name(magnitude, 'random')}/onset"])
+        for name in compared_methods()
+        for magnitude in TINY.sweep_magnitudes
+    }
+    (drawn,) = onsets
+    assert len(drawn) == 2 and max(drawn) <= run.demonstrated_steps().max()
+
+
+def test_restarts_know_when_to_restart_from_the_data_of_the_run(run: RecoveryRun) -> None:
+    """The bound of the innovation is the calibrated one, and the period that of the longest demonstration."""
+    steps = np.bincount(episode_ids(run.load("demonstrations")))
+    assert len(steps) == TINY.demonstrations
+    assert OdometryRestart().config("odometry restart", run) == RestartConfig(0.04, 3, innovation=0.03)
+    assert PeriodicRestart().config("periodic restart", run) == RestartConfig(0.04, 3, period=float(steps.max()))
+    assert read_outcomes(run, "odometry restart")["pushed/triggered"].all()
+
+
 @pytest.fixture(scope="module")
 def records(run: RecoveryRun) -> Records:
     """Return the records of the seed."""
@@ -92,7 +114,7 @@ def test_the_records_have_every_figure(records: Records) -> None:
     expected |= {"pairs", "push_receipt_mean", "recovery_steps_median", "encoder_rmse_m", "recovery: cosine_10cm"}
     expected |= {"recovery_ms_per_step"}
     expected |= {f"{name}: pushed_success" for name in [*compared_methods(), ABLATED]}
-    expected |= {f"{name}: sweep_mean" for name in compared_methods()}
+    expected |= {f"{name}: {mean}" for name in compared_methods() for mean in ("sweep_mean", "random_onset_mean")}
     assert expected <= figures.keys()
     assert figures["pairs"].mean == 2
 
@@ -100,7 +122,9 @@ def test_the_records_have_every_figure(records: Records) -> None:
 def test_labels_are_those_of_the_committed_results() -> None:
     committed = Records.load(Path(__file__).resolve().parent.parent / "results" / "recovery_push.jsonl").table
     labels = {RENAMED.get(name, name) for name in committed[committed["metric"] == "pushed_success"]["method"]} - {""}
-    assert labels - {"IQL"} == {*compared_methods(), *ablation_methods()} - {"IQL"}
+    known = {*compared_methods(), *ablation_methods()}
+    assert labels - {"IQL"} <= known
+    assert known - labels <= {"IQL", "odometry restart", "periodic restart"}, "these came after the committed results"
 
 
 def test_a_single_seed_has_intervals_of_its_episodes(records: Records) -> None:

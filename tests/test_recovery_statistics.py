@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from equiact.envs.data.transitions import Transitions
 from equiact.envs.storage.artifacts import write_json, write_npz
-from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig, condition_name
+from equiact.envs.wrappers.task_perturbation import TaskPerturbation
+from equiact.scripts.benchmarks.recovery_config import Onset, RecoveryExperimentConfig, condition_name
 from equiact.scripts.benchmarks.recovery_methods.registry import (
     ablation_methods,
     compared_methods,
@@ -15,7 +17,7 @@ from equiact.scripts.benchmarks.recovery_methods.registry import (
 )
 from equiact.scripts.benchmarks.recovery_run import RecoveryRun
 from equiact.scripts.benchmarks.recovery_statistics import aggregate, measured_runs, step_time_file
-from equiact.scripts.benchmarks.recovery_trials import measures_file, trials_file
+from equiact.scripts.benchmarks.recovery_trials import measures_file, random_onsets, sweep_conditions, trials_file
 from equiact.scripts.collect_and_train import HELD_OUT_SEED
 
 CONFIG = RecoveryExperimentConfig(
@@ -144,20 +146,59 @@ def test_the_sweep_counts_episodes_that_last_until_the_perturbation_begins(run: 
     base = outcomes("11110", "11000")
     base["clean/length"] = np.array([20, 20, 7, 20, 5])
     write_npz(trials_file(run, "behaviour cloning"), base)
-    success = {(0.01, 1): "1110", (0.02, 1): "0010", (0.01, 10): "1110", (0.02, 10): "0011"}
+    success: dict[tuple[float, Onset], str] = {
+        (0.01, 1): "1110",
+        (0.02, 1): "0010",
+        (0.01, 10): "1110",
+        (0.02, 10): "0011",
+    }
+    success |= {(0.01, "random"): "1011", (0.02, "random"): "1101"}
+    onsets: dict[Onset, list[int]] = {
+        1: [1] * 4,
+        10: [10] * 4,
+        "random": [19, 20, 6, 0],
+    }  # the second is over before its onset
     swept = {f"{condition_name(*key)}/success": bools(digits) for key, digits in success.items()}
+    swept |= {f"{condition_name(*key)}/onset": np.array(onsets[key[1]]) for key in success}
     names = compared_methods()
     for name in names[:-1]:
         write_npz(trials_file(run, name, sweep=True), swept)
     assert "sweep" not in " ".join(figures(run)), "one method is not played yet"
-    write_npz(trials_file(run, names[-1], sweep=True), {key: ~value for key, value in swept.items()})
+    others = {key: ~value if key.endswith("success") else value for key, value in swept.items()}
+    write_npz(trials_file(run, names[-1], sweep=True), others)
     found = figures(run)
-    expected = {(0.01, 1): 3 / 4, (0.02, 1): 1 / 4, (0.01, 10): 2 / 3, (0.02, 10): 1 / 3}
+    expected: dict[tuple[float, Onset], float] = {
+        (0.01, 1): 3 / 4,
+        (0.02, 1): 1 / 4,
+        (0.01, 10): 2 / 3,
+        (0.02, 10): 1 / 3,
+    }
+    expected |= {(0.01, "random"): 3 / 3, (0.02, "random"): 2 / 3}
     for name, sign in ((names[0], 1), (names[-1], -1)):
         for key, rate in expected.items():
             shown = rate if sign == 1 else 1 - rate
             assert found[f"{name}: {condition_name(*key)}"] == pytest.approx(shown)
         assert found[f"{name}: sweep_mean"] == pytest.approx(0.5), "the mean of the four"
+        assert found[f"{name}: random_onset_mean"] == pytest.approx(5 / 6 if sign == 1 else 1 / 6)
+
+
+def test_random_onsets_are_spread_over_the_demonstrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two episodes of 2 and 6 steps: steps 0 and 1 are there twice, steps 2 to 5 once."""
+    ends = np.array([1, 2, 4, 5, 6, 7, 8, 9])
+    data = Transitions(np.zeros((10, 1, 1, 3), np.uint8), ends - 1, ends, np.zeros((8, 3), np.float32), "R3")
+    monkeypatch.setattr(RecoveryRun, "load", lambda run, name: {"demonstrations": data}[name])
+    runs = [RecoveryRun("push", seed, tmp_path, CONFIG) for seed in (0, 1)]
+    assert runs[0].demonstrated_steps().tolist() == [0, 1, 0, 1, 2, 3, 4, 5]
+    drawn = np.array(random_onsets(runs[0], 4000))
+    np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.25, 0.25, *[0.125] * 4], atol=0.03)
+    assert random_onsets(runs[0], 8) == random_onsets(runs[0], 8) != random_onsets(runs[1], 8)
+    conditions = sweep_conditions(runs[0])
+    pairs = min(CONFIG.pairs, CONFIG.sweep_pairs)
+    for each in CONFIG.sweep_magnitudes:
+        same = TaskPerturbation(each, onsets=random_onsets(runs[0], pairs))
+        assert conditions[condition_name(each, "random")] == (pairs, same)
+    assert conditions[condition_name(0.02, 10)] == (pairs, TaskPerturbation(0.02, onsets=(10,) * pairs))
+    assert len(conditions) == 2 * 3
 
 
 def test_trials_and_calibration_of_other_seeds_draw_other_numbers(

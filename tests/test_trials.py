@@ -187,6 +187,26 @@ def test_interventions_are_counted_once_the_perturbation_is_over(started):
     np.testing.assert_array_equal(trial.recovery_steps, [np.nan, 1.0, np.inf, np.nan])
 
 
+def test_interventions_are_counted_from_the_end_of_each_perturbation(started):
+    """With onsets 1, 11 and 21 the policy acts again in steps 8, 18 and 28; it recovers in steps 16 to 19."""
+    world, initial = started
+    push = TaskPerturbation(0.02, duration=5, idle=2, onsets=(1, 11, 21, 11))
+    trial = run_trial(world, initial, Reports(weights_that_recover_in(*[range(16, 20)] * 3, ())), push)
+    assert trial.onset.tolist() == [1, 11, 21, 11] and trial.receipt.min() > 0.03
+    assert trial.triggered.tolist() == [True, True, False, False]
+    np.testing.assert_array_equal(trial.recovery_steps, [12.0, 2.0, np.nan, np.nan])
+
+
+def test_only_perturbations_that_begin_before_the_end_must_have_an_effect(started):
+    """Two episodes of the expert are over by step 30: their receipts of zero do not count, those of the others do."""
+    world, initial = started
+    trial = run_trial(world, initial, Expert(world), TaskPerturbation(0.02, duration=5, idle=2, onsets=(1, 30, 30, 30)))
+    assert trial.receipt[0] > 0.03 and not trial.receipt[1:].any()
+    weak = TaskPerturbation(0.0005, duration=3, idle=0, onsets=(1, 30, 30, 30))
+    with pytest.raises(PerturbationError, match="it had no effect; raise its magnitude"):
+        run_trial(world, initial, Expert(world), weak)
+
+
 def test_without_a_perturbation_every_intervention_counts(started):
     world, initial = started
     weights = weights_that_recover_in(range(2, 8), [0], range(40), ())

@@ -7,7 +7,7 @@ the condition that is compared, and outcomes can be compared episode by episode 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -21,8 +21,12 @@ from ...envs.simulation.state_layout import Float
 from ...envs.worlds.task_world import TaskWorld
 from ...envs.wrappers.task_perturbation import PerturbationInjector, TaskPerturbation
 from ..recovery.calibration import Alarm, WatchedEpisode, require_alarms, trigger_of
-from ..recovery.conformal import Trigger
+from ..recovery.conformal import Trigger, calibrate_bound
 from ..recovery.recovery_policy import RecoveryPolicy
+from ..recovery.restart import RestartPolicy
+
+REPORTED = ("latent", "log_density", "blend", "innovation", "dwell")
+"""Quantities of a report that are kept, where the policy has them."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,19 @@ class Trial:
     Attributes:
         success: ``(N,)`` bool, the task was achieved before time ran out.
         length: ``(N,)`` number of steps until success or truncation.
+        onset: ``(N,)`` steps before the perturbation began, or would have begun; 0 without a perturbation.
         receipt: ``(N,)`` metres by which the perturbation displaced its target; zero without a perturbation.
         triggered: ``(N,)`` bool, recovery had more weight than the base policy in some step after the perturbation, or
             in any step if there was none.
         recovery_steps: ``(N,)`` steps from the end of the perturbation until the base policy had more weight again. NaN
             if recovery never acted, infinity if it acted until the end.
         faults: number of steps in which the base policy returned values that are not finite.
-        trace: the episodes that were running (``"running"``), and what `RecoveryPolicy` reported, ``(T, N, ...)``.
+        trace: the episodes that were running (``"running"``), and what the policy reported, ``(T, N, ...)``.
     """
 
     success: NDArray[np.bool_]
     length: NDArray[np.int64]
+    onset: NDArray[np.int64]
     receipt: Float
     triggered: NDArray[np.bool_]
     recovery_steps: Float
@@ -69,7 +75,7 @@ def run_trial(
     Args:
         world: the batch.
         initial: what `World.save` returned after a reset.
-        policy: acts on frames.
+        policy: acts on frames; a `RestartPolicy` is told the performed displacements, too.
         perturbation: applied to every episode; None for clean episodes.
         seed: of the directions of the perturbation, which do not depend on the policy.
         min_receipt: metres; a perturbation with a smaller median receipt had no effect, which is an error.
@@ -87,19 +93,23 @@ def run_trial(
     batch = WorldEpisodes(world, transform_action=injector)
     for count, step in enumerate(rollout(batch, acting), 1):
         acting.add("running", step.valid)
+        acting.add_displacement(step.end.info["displacement"])
         success |= step.valid & step.end.info["success"]
         length += step.valid
         on_step(count)
+    onset = end = np.zeros(world.num_worlds, int)
     if perturbation is not None and injector is not None:
-        _require_effect(injector.receipt, length > perturbation.onset, min_receipt)
-    trace, end = acting.trace(), 0 if perturbation is None else perturbation.end
+        onset = perturbation.onset_steps(world.num_worlds)
+        end = onset + perturbation.duration + perturbation.idle
+        _require_effect(injector.receipt, length > onset, min_receipt)
+    trace = acting.trace()
     triggered, recovery = _interventions(trace, end)
     receipt = np.zeros(world.num_worlds) if injector is None else injector.receipt
-    return Trial(success, length, receipt, triggered, recovery, acting.faults, trace)
+    return Trial(success, length, onset, receipt, triggered, recovery, acting.faults, trace)
 
 
 class _TracedPolicy:
-    """Passes calls on to a policy, and stores what a `RecoveryPolicy` reports."""
+    """Passes calls on to a policy, and stores what a `RecoveryPolicy` or a `RestartPolicy` reports."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -115,11 +125,16 @@ class _TracedPolicy:
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[NDArray[Any], Any]:
         action, state = self._policy.predict(observation, state, episode_start, deterministic)
-        report = self._policy.report if isinstance(self._policy, RecoveryPolicy) else None
+        report = self._policy.report if isinstance(self._policy, RecoveryPolicy | RestartPolicy) else None
         if report is not None:
-            for name in ("latent", "log_density", "blend", "innovation", "dwell"):
+            for name in [field.name for field in fields(report) if field.name in REPORTED]:
                 self.add(name, getattr(report, name))
         return action, state
+
+    def add_displacement(self, displacement: Float) -> None:
+        """Tell a policy with odometry the displacements that were performed, ``(N, dim)``."""
+        if isinstance(self._policy, RestartPolicy):
+            self._policy.add_displacement(displacement)
 
     def add(self, name: str, values: NDArray[Any]) -> None:
         """Store what is known of this step."""
@@ -144,13 +159,12 @@ def _require_effect(receipt: Float, met: NDArray[np.bool_], min_receipt: float) 
         )
 
 
-def _interventions(trace: dict[str, NDArray[Any]], end: int) -> tuple[NDArray[np.bool_], Float]:
-    """Return in which episodes recovery acted from step ``end`` on, and for how many steps."""
+def _interventions(trace: dict[str, NDArray[Any]], end: NDArray[np.int64]) -> tuple[NDArray[np.bool_], Float]:
+    """Return in which episodes recovery acted from their step ``end`` on, and for how many steps."""
     running = trace["running"]
     if "blend" not in trace:
         return np.zeros(running.shape[1], bool), np.full(running.shape[1], np.nan)
-    recovering = (trace["blend"] < 0.5) & running
-    recovering[:end] = False
+    recovering = (trace["blend"] < 0.5) & running & (np.arange(len(running))[:, None] >= end)
     triggered = recovering.any(0)
     last = len(recovering) - recovering[::-1].argmax(0)
     steps = np.where(triggered, np.where(last >= running.sum(0), np.inf, last - end), np.nan)
@@ -182,6 +196,26 @@ def calibrate_on_episodes(
     trial = run_trial(world, initial, watching)
     succeeded = [_watched(trial, int(index)) for index in np.flatnonzero(trial.success)]
     return trigger_of(succeeded, alarms, false_alarms)
+
+
+def calibrate_restart(world: TaskWorld, initial: Any, watching: RestartPolicy, false_alarms: float = 0.05) -> Trigger:
+    """Calibrate the innovation of a `RestartPolicy` on clean episodes in which the base policy succeeds.
+
+    Args:
+        world: the batch, one episode in each world.
+        initial: what `World.save` returned after a reset; keep it apart from the episodes of the evaluation.
+        watching: a restart policy that never restarts.
+        false_alarms: share of clean episodes in which it may restart, between 0 and 1.
+
+    Returns:
+        A trigger with a bound of the innovation alone.
+
+    Raises:
+        ValueError: ``false_alarms`` is out of range, or too few episodes succeeded.
+    """
+    trial = run_trial(world, initial, watching)
+    series = [trial.episode("innovation", int(index)) for index in np.flatnonzero(trial.success)]
+    return replace(Trigger.never(), innovation=calibrate_bound(series, false_alarms))
 
 
 def _watched(trial: Trial, index: int) -> WatchedEpisode:

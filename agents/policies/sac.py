@@ -21,7 +21,7 @@ from .gaussian_policy import ACTIVATIONS, SquashedGaussianPolicy
 from .saved_policies import load_policy
 from .sb3_vec_env import Observe, WorldVecEnv
 
-__all__ = ["LearningCurve", "SACConfig", "load_policy", "save_policy", "to_policy", "train_sac"]
+__all__ = ["LearningCurve", "SACConfig", "load_policy", "save_policy", "to_policy", "train_sac", "train_sac_policy"]
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,36 @@ def train_sac(
     Returns:
         The trained model and its learning curve.
     """
-    config = config or SACConfig()
+    return train_sac_policy("MlpPolicy", make_world, observe, config or SACConfig(), seed=seed, progress=progress)
+
+
+def train_sac_policy(
+    policy: str,
+    make_world: Callable[[int], TaskWorld],
+    observe: Observe,
+    config: SACConfig,
+    *,
+    seed: int,
+    progress: Callable[[int, LearningCurve], None],
+    **options: Any,
+) -> tuple[SAC, LearningCurve]:
+    """Train soft actor-critic with a policy of Stable-Baselines3, as `train_sac` does with ``"MlpPolicy"``.
+
+    Args:
+        policy: name of the policy: ``"MlpPolicy"``, or ``"CnnPolicy"`` for frames.
+        make_world: returns a batch of the given number of worlds.
+        observe: what the policy sees.
+        config: hyper-parameters.
+        seed: seed, as in `train_sac`.
+        progress: called with the number of steps done and the curve so far.
+        **options: other arguments of ``stable_baselines3.SAC``.
+
+    Returns:
+        The trained model and its learning curve.
+    """
     environment = WorldVecEnv(make_world(config.num_worlds), observe)
     model = SAC(
-        "MlpPolicy",
+        policy,
         environment,
         learning_rate=config.lr,
         batch_size=config.batch_size,
@@ -132,6 +158,7 @@ def train_sac(
         policy_kwargs={"net_arch": list(config.net_arch)},
         seed=seed,
         device="cpu",
+        **options,
     )
     # The model seeds the environment with `seed`, ..., `seed + num_worlds - 1`, which neighbouring seeds would share.
     environment.seed(stream_seed(seed, "training episodes"))

@@ -129,22 +129,54 @@ def calibrate_trigger(
         >>> trigger.threshold
         1.0
     """
-    if not 0 < false_alarms < 1:
-        raise ValueError(f"false_alarms must lie between 0 and 1, both excluded, got {false_alarms}")
+    _require_share(false_alarms)
     if not 1 < median_odds < math.inf:
         raise ValueError(f"median_odds must be finite and above 1, got {median_odds}")
     count = len(log_densities)
     log_densities = _episodes("log_densities", log_densities, count)
     innovations, dwells = _episodes("innovations", innovations, count), _episodes("dwells", dwells, count)
     share = false_alarms / (1 + bool(len(innovations)) + bool(len(dwells)))
-    rank = math.floor(share * (count + 1))
-    if rank < 1:
-        needed = math.ceil(1 / share) - 1
-        raise ValueError(f"{false_alarms:.1%} false alarms need at least {needed} held-out episodes, got {count}")
+    rank = _rank(share, count, false_alarms)
     threshold = float(np.sort([np.min(episode) for episode in log_densities])[rank - 1])
     median = float(np.median(np.concatenate(log_densities)))
     temperature = max(median - threshold, 1e-6) / math.log(median_odds)
     return Trigger(threshold, temperature, _highest(innovations, rank), _highest(dwells, rank))
+
+
+def calibrate_bound(series: Sequence[NDArray[Any] | Tensor], false_alarms: float = 0.05) -> float:
+    """Return a bound that the values of another clean episode exceed with a probability of at most ``false_alarms``.
+
+    It is the ``⌊α (n + 1)⌋``-th largest of the largest values of ``n`` held-out episodes; see `calibrate_trigger`.
+
+    Args:
+        series: values of the steps of each held-out episode.
+        false_alarms: share of clean episodes with an alarm, between 0 and 1.
+
+    Raises:
+        ValueError: a value is not finite, an episode is empty, ``false_alarms`` is out of range, or there are too few
+            episodes for this rate.
+
+    Example:
+        >>> calibrate_bound([np.array([0.0, float(i)]) for i in range(39)], false_alarms=0.05)
+        37.0
+    """
+    _require_share(false_alarms)
+    episodes = _episodes("values", series, len(series))
+    return _highest(episodes, _rank(false_alarms, len(episodes), false_alarms))
+
+
+def _require_share(false_alarms: float) -> None:
+    if not 0 < false_alarms < 1:
+        raise ValueError(f"false_alarms must lie between 0 and 1, both excluded, got {false_alarms}")
+
+
+def _rank(share: float, count: int, false_alarms: float) -> int:
+    """Return the rank of the extreme value of ``count`` episodes that gives ``share`` alarms."""
+    rank = math.floor(share * (count + 1))
+    if rank < 1:
+        needed = math.ceil(1 / share) - 1
+        raise ValueError(f"{false_alarms:.1%} false alarms need at least {needed} held-out episodes, got {count}")
+    return rank
 
 
 def _highest(series: Sequence[NDArray[Any]], rank: int) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arguments import integer_argument
 from ..perturbations.errors import PerturbationError
@@ -23,6 +24,7 @@ class TaskPerturbation:
     Attributes:
         magnitude: metres per step by which the arm is dragged, or newtons with which the object is pushed.
         onset: number of steps before it begins.
+        onsets: number of steps before it begins in each episode of the batch; None for ``onset`` in all of them.
         duration: number of steps it lasts.
         idle: number of steps after it in which the policy does not act.
         target: what is perturbed.
@@ -39,12 +41,15 @@ class TaskPerturbation:
     idle: int = 10
     target: Literal["arm", "object"] = "arm"
     quadrant: tuple[int | None, ...] = (0, 0, 0)
+    onsets: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.magnitude < math.inf:
             raise PerturbationError(f"magnitude must be positive and finite, got {self.magnitude}")
         for name, least in {"onset": 0, "duration": 1, "idle": 0}.items():
             integer_argument(name, getattr(self, name), least, PerturbationError)
+        for each in self.onsets or ():
+            integer_argument("onsets", each, 0, PerturbationError)
         if self.target not in ("arm", "object"):
             raise PerturbationError(f"target must be 'arm' or 'object', got {self.target!r}")
         if not set(self.quadrant) <= {-1, 0, 1, None} or set(self.quadrant) <= {None}:
@@ -54,8 +59,8 @@ class TaskPerturbation:
 
     @property
     def end(self) -> int:
-        """Return the first step in which the policy acts again."""
-        return self.onset + self.duration + self.idle
+        """Return the first step in which the policy acts again in all episodes."""
+        return max(self.onsets or (self.onset,)) + self.duration + self.idle
 
     def require_within(self, steps: int) -> None:
         """Check that the perturbation ends before an episode of ``steps`` steps does.
@@ -68,6 +73,18 @@ class TaskPerturbation:
                 f"the perturbation ends with step {self.end}, the episode with step {steps}: no step is left to "
                 "recover in; shorten the perturbation or lengthen the episode (max_episode_steps)"
             )
+
+    def onset_steps(self, count: int) -> NDArray[np.int64]:
+        """Return the number of steps before it begins in each of ``count`` episodes, ``(count,)``.
+
+        Raises:
+            PerturbationError: ``onsets`` are of another number of episodes.
+        """
+        if self.onsets is None:
+            return np.full(count, self.onset)
+        if len(self.onsets) != count:
+            raise PerturbationError(f"expected onsets of {count} episodes, one for each, got {len(self.onsets)}")
+        return np.array(self.onsets)
 
     def directions(self, count: int, generator: np.random.Generator) -> Float:
         """Return random unit vectors within the quadrant, ``(count, dim)``."""
@@ -93,7 +110,8 @@ class PerturbationInjector:
             until it is over.
 
     Raises:
-        PerturbationError: the episode is too short, or the quadrant has another number of dimensions than the world.
+        PerturbationError: the episode is too short, the quadrant has another number of dimensions than the world, or
+            ``onsets`` are of another number of episodes.
     """
 
     def __init__(self, world: TaskWorld, perturbation: TaskPerturbation, generator: np.random.Generator) -> None:
@@ -103,26 +121,27 @@ class PerturbationInjector:
         self._world = world
         self._perturbation = perturbation
         self._direction = perturbation.directions(world.num_worlds, generator)
-        self._step = 0
+        self._since = -perturbation.onset_steps(world.num_worlds)
         self._before = self._position()
-        self._commands = np.zeros((world.num_worlds, 0))
+        self._commands = np.zeros((world.num_worlds, world.commands))
         self.receipt: Float = np.zeros(world.num_worlds)
 
     def __call__(self, action: Float) -> Float:
         """Return the action to carry out in this step; commands keep their value from before the perturbation."""
-        step, pert, dim = self._step, self._perturbation, self._world.group.dim
-        self._step += 1
-        if step == pert.onset:
-            self._before, self._commands = self._position(), action[:, dim:].copy()
-        active = pert.onset <= step < pert.onset + pert.duration
-        if pert.target == "object" and pert.onset <= step <= pert.onset + pert.duration:
-            self._world.push_object(active * pert.magnitude * self._direction)
-        if step == pert.onset + pert.duration:
-            self.receipt = np.asarray(np.linalg.norm(self._position() - self._before, axis=1))
-        if not pert.onset <= step < pert.end:
-            return action
-        drag = pert.magnitude * self._direction if pert.target == "arm" and active else np.zeros_like(self._direction)
-        return np.concatenate([drag, self._commands], 1)
+        since, pert, dim = self._since, self._perturbation, self._world.group.dim
+        self._since = since + 1
+        begins, over = since == 0, since == pert.duration
+        position = self._position()
+        self._before = np.where(begins[:, None], position, self._before)
+        self._commands = np.where(begins[:, None], action[:, dim:], self._commands)
+        active = (since >= 0) & (since < pert.duration)
+        shift = active[:, None] * pert.magnitude * self._direction
+        if pert.target == "object" and (active | over).any():
+            self._world.push_object(shift)
+        self.receipt = np.where(over, np.linalg.norm(position - self._before, axis=1), self.receipt)
+        drag = shift if pert.target == "arm" else np.zeros_like(shift)
+        holds = (since >= 0) & (since < pert.duration + pert.idle)
+        return np.where(holds[:, None], np.concatenate([drag, self._commands], 1), action)
 
     def _position(self) -> Float:
         return self._world.agent_pose() if self._perturbation.target == "arm" else self._world.object_pose()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...envs.data.transitions import Transitions
 from ..encoders.agent_object import AgentObjectEncoder
+from ..encoders.encoder import Encoder
 
 Points = NDArray[np.floating[Any]]
 
@@ -86,8 +87,12 @@ def precision_recall(predicted: NDArray[np.bool_], ground_truth: NDArray[np.bool
     return hits / max(1, int(predicted.sum())), hits / max(1, int(ground_truth.sum()))
 
 
-def locate(encoder: AgentObjectEncoder, transitions: Transitions) -> AlignedPositions:
+def locate(encoder: Encoder, transitions: Transitions) -> AlignedPositions:
     """Return predicted and ground-truth positions of every frame.
+
+    Args:
+        encoder: an encoder with the latents ``agent`` and ``object``.
+        transitions: the frames, with ground truth.
 
     Raises:
         ValueError: the transitions lack the ground truth ``agent_pose`` or ``object_pose``.

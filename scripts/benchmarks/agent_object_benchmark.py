@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...agents.policies.image_sac import ImageSACConfig
 from ...agents.policies.sac import SACConfig
 from ...envs.storage.artifacts import read_json
 from ...representations.encoders.agent_object import AgentObjectConfig
@@ -17,9 +18,14 @@ from ..collect_and_train import HELD_OUT_SEED, sample_transitions, train_for_job
 from ..experiments.executors import available_cores
 from ..experiments.experiment import Grid, MeasureJob
 from ..experiments.jobs import JobProgress, Resources
+from ..progress import ProgressCallback
 from .agent_object_evaluation import compare_encoder
-from .policy_training import PolicyTrainingJob
+from .encoder_rivals import RIVALS, rival_learner
+from .policy_training import ImagePolicyTrainingJob, PolicyTrainingJob
 from .speed import bare_transitions_per_second, encode_milliseconds
+
+if TYPE_CHECKING:
+    from ...envs.data.transitions import Transitions
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class AgentObjectBenchmark:
         threads: number of threads of the encoder's training.
         encoder: hyper-parameters of the encoder.
         sac: hyper-parameters of soft actor-critic.
+        image_sac: hyper-parameters of soft actor-critic on frames, but for its number of steps: that is the number of
+            steps of ``sac`` and of the transitions that the encoder is trained on.
 
     Raises:
         RegistryError: no world has this name, or it has no task.
@@ -52,6 +60,7 @@ class AgentObjectBenchmark:
     threads: int = 2
     encoder: AgentObjectConfig = field(default_factory=AgentObjectConfig)
     sac: SACConfig = field(default_factory=SACConfig)
+    image_sac: ImageSACConfig = field(default_factory=ImageSACConfig)
 
     def __post_init__(self) -> None:
         from ...envs.worlds.registry import task_world_class
@@ -61,17 +70,24 @@ class AgentObjectBenchmark:
     def experiment(self, what: str, seeds: Sequence[int], device: str = "auto") -> Grid:
         """Return the experiment ``"encoder"``, ``"rl"`` or ``"render"`` with these seeds."""
         name, make = {
-            "encoder": ("agent_object", self._encoder_job),
-            "rl": ("reinforcement", self._rl_job),
-            "render": ("render", self._render_job),
+            "encoder": ("agent_object", self._encoder_jobs),
+            "rl": ("reinforcement", self._rl_jobs),
+            "render": ("render", self._render_jobs),
         }[what]
         return Grid(
             f"{name}_{self.world.lower()}",
             to_dict(self),
             seeds,
-            lambda folder: [make(folder, seed, device) for seed in seeds],
+            lambda folder: [job for seed in seeds for job in make(folder, seed, device)],
             store="agent_object",
         )
+
+    def _encoder_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
+        """Return the job of the encoder, and one for each rival."""
+        return [
+            self._encoder_job(folder, seed, device),
+            *(self._rival_job(name, folder, seed, device) for name in RIVALS),
+        ]
 
     def _encoder_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
         resources = Resources.on(device, self.threads)
@@ -79,27 +95,47 @@ class AgentObjectBenchmark:
         title = f"{self.world}, encoder, seed {seed}"
         return MeasureJob(title, folder / f"encoder-{seed}.json", measure, "", "", seed, resources=resources)
 
-    def _rl_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
+    def _rival_job(self, name: str, folder: Path, seed: int, device: str) -> MeasureJob:
+        resources = Resources.on(device, self.threads)
+        output = folder / f"rival-{name.replace(' ', '_')}-{seed}.json"
+        measure = partial(measure_rival, self, name, seed, device, output.with_suffix(".checkpoint"))
+        title = f"{self.world}, encoder {name}, seed {seed}"
+        return MeasureJob(title, output, measure, "", "", seed, resources=resources)
+
+    def _rl_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
         encoder, policies = folder / f"encoder-{seed}", folder / f"policies-{seed}"
         needs = (self._encoder_job(folder, seed, device),)
         jobs = [
             PolicyTrainingJob(name, self.world, source, self.sac, seed, "cpu", policies / name, needs)
             for name, source in (("encoder", encoder), ("true_state", None))
         ]
-        measure = partial(measure_policies, self, seed, encoder, jobs)
-        title = f"{self.world}, policies, seed {seed}"
-        trials = {f"success {what}": self.evaluation_episodes for what in (*SUCCESSES, "of random actions")}
-        return MeasureJob(title, folder / f"rl-{seed}.json", measure, "", "", seed, trials=trials, needs=jobs)
+        image_jobs = [
+            self._image_policy_job(name.removeprefix("of "), pad, seed, policies)
+            for name, pad in zip(IMAGE_SUCCESSES, (0, self.image_sac.pad), strict=True)
+        ]
+        measure = partial(measure_policies, self, seed, encoder, jobs, image_jobs)
+        title, output = f"{self.world}, policies, seed {seed}", folder / f"rl-{seed}.json"
+        names = (*SUCCESSES, *IMAGE_SUCCESSES, "of random actions")
+        trials = {f"success {name}": self.evaluation_episodes for name in names}
+        return [MeasureJob(title, output, measure, "", "", seed, trials=trials, needs=[*jobs, *image_jobs])]
 
-    def _render_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
+    def _image_policy_job(self, name: str, pad: int, seed: int, folder: Path) -> ImagePolicyTrainingJob:
+        steps = self.sac.steps + self.transitions
+        config = replace(self.image_sac, pad=pad, sac=replace(self.image_sac.sac, steps=steps))
+        output = folder / f"{name.replace(' ', '_')}.json"
+        return ImagePolicyTrainingJob(name, self.world, config, self.evaluation_episodes, seed, "cpu", output)
+
+    def _render_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
         resources = Resources.on(device, available_cores())
         measure = partial(measure_rendering, self, seed, device)
         title = f"{self.world}, rendering, seed {seed}"
-        return MeasureJob(title, folder / f"render-{seed}.json", measure, "", "", seed, resources=resources)
+        return [MeasureJob(title, folder / f"render-{seed}.json", measure, "", "", seed, resources=resources)]
 
 
 SUCCESSES = ("on the encoder", "on ground-truth state")
 """What policies of the benchmark ``rl`` observe, as in the labels of its table."""
+IMAGE_SUCCESSES = ("of CnnPolicy", "of CnnPolicy with random shifts")
+"""Policies of the benchmark ``rl`` that learn from frames, as in the labels of its table."""
 
 
 def measure_encoder(
@@ -145,16 +181,57 @@ def measure_encoder(
     }
 
 
-def measure_policies(
-    benchmark: AgentObjectBenchmark, seed: int, encoder: Path, jobs: Sequence[PolicyTrainingJob], show: JobProgress
+def measure_rival(
+    benchmark: AgentObjectBenchmark, name: str, seed: int, device: str, checkpoint: Path, show: JobProgress
 ) -> dict[str, float]:
-    """Return the success rates of policies on an encoder and on ground-truth state, and the steps that they took.
+    """Train a rival of the encoder on the same transitions, and return its errors.
+
+    Args:
+        benchmark: size of the benchmark.
+        name: name of the rival, one of `RIVALS`.
+        seed: seed of the data, the weights and the batches.
+        device: device of the simulator and the rival.
+        checkpoint: file to resume the training from if it exists.
+        show: shows the progress.
+    """
+    from ...envs.worlds.registry import task_world_class
+    from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
+    from ...representations.learning.training import train_learner
+    from ...representations.metrics.position_metrics import locate, rmse
+
+    def collected(count: int, seed: int) -> Transitions:
+        return sample_transitions(benchmark.world, count, seed, device, lambda n: show(n, count, "transitions"))
+
+    checkpoint, side = check_checkpoint(checkpoint), task_world_class(benchmark.world).arena_side
+    transitions = collected(benchmark.transitions, seed)
+    learner: Any = rival_learner(name, benchmark.encoder, transitions, side, seed=seed, device=device)
+    callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
+    fingerprint = transitions.fingerprint
+    train_learner(learner, seed=seed, data_fingerprint=fingerprint, checkpoint=checkpoint, callbacks=[callback])
+    found = locate(learner.network.to("cpu").eval(), collected(benchmark.held_out, seed + HELD_OUT_SEED))
+    remove_checkpoint(checkpoint)
+    return {
+        f"agent RMSE, {name}": 100 * rmse(found.agent_predicted, found.agent) / side,
+        f"object RMSE, {name}": 100 * rmse(found.object_predicted, found.object) / side,
+    }
+
+
+def measure_policies(
+    benchmark: AgentObjectBenchmark,
+    seed: int,
+    encoder: Path,
+    jobs: Sequence[PolicyTrainingJob],
+    image_jobs: Sequence[ImagePolicyTrainingJob],
+    show: JobProgress,
+) -> dict[str, float]:
+    """Return the success rates of policies on an encoder, on ground-truth state and on frames, and the steps they took.
 
     Args:
         benchmark: size of the benchmark.
         seed: seed of the policies and of the initial states.
         encoder: folder of the encoder.
         jobs: jobs that trained the policies, in the order of `SUCCESSES`.
+        image_jobs: jobs that trained and evaluated the policies on frames, in the order of `IMAGE_SUCCESSES`.
         show: shows the progress.
     """
     from ...agents.evaluation.rollouts import evaluate_policy, random_policy
@@ -169,13 +246,17 @@ def measure_policies(
         SUCCESSES[1]: (observe_state, load_policy(jobs[1].folder)),
         "of random actions": (observe_state, random_policy(batch, seed)),
     }
-    figures: dict[str, float] = {}
+    success: dict[str, float] = {}
     for done, (name, (observe, policy)) in enumerate(players.items()):
         show(done, len(players), "policies")
-        figures[f"success {name}"] = evaluate_policy(batch, observe, policy, seed=seed).success
-    steps = [steps_to(job.curve_file, benchmark.success) for job in jobs]
+        success[name] = evaluate_policy(batch, observe, policy, seed=seed).success
+    success |= {name: job.success() for name, job in zip(IMAGE_SUCCESSES, image_jobs, strict=True)}
+    names = (*SUCCESSES, *IMAGE_SUCCESSES)
+    curves = [*(job.curve_file for job in jobs), *(job.curve_file for job in image_jobs)]
+    steps = [steps_to(curve, benchmark.success) for curve in curves]
     label = f"{benchmark.success:.0%}".replace("%", " %")
-    figures |= {f"steps to {label} {name}": each for name, each in zip(SUCCESSES, steps, strict=True)}
+    figures = {f"success {name}": success[name] for name in (*names, "of random actions")}
+    figures |= {f"steps to {label} {name}": each for name, each in zip(names, steps, strict=True)}
     return {**figures, "steps, encoder : ground-truth state": steps[0] / steps[1]}
 
 

@@ -21,7 +21,7 @@ TABLE_LABELS = {
 """Name of the encoder of every row label; a label that is not here is itself the name of an encoder."""
 
 SET_COHESION = {"Solids": 5.0}
-"""Weight λ of the set cohesion in worlds where it is not 1, as in arXiv:2301.05231."""
+"""Weight λ of the set cohesion in worlds where it is not 1, as in arXiv:2301.05231; chosen by the world's name."""
 
 
 def encoder_of_label(label: str) -> str:
@@ -52,6 +52,9 @@ def suggest_encoder(world_cls: type[World] | None) -> str:
 def suggest_config(encoder: str, world_cls: type[World] | None, backbone: str | None = None) -> Any:
     """Return the configuration of an encoder for a world.
 
+    The size of a set of poses comes from the ground-truth stabilizers of the world, and its cohesion from the world's
+    name. Both are privileged: for your own data, choose ``num_poses`` and ``loss.set_cohesion`` yourself.
+
     Args:
         encoder: name of the encoder.
         world_cls: the world; None for the default configuration.
@@ -80,7 +83,10 @@ def suggest_config(encoder: str, world_cls: type[World] | None, backbone: str | 
 
 
 def set_size(world_cls: Any) -> int:
-    """Return the size of the sets of poses in a world: a third more than its largest stabilizer has, at least 10."""
+    """Return the size of the sets of poses in a world: a third more than its largest stabilizer has, at least 10.
+
+    The stabilizers are ground truth.
+    """
     largest = max(len(world_cls.stabilizer(orbit)) for orbit in range(len(world_cls.orbits)))
     return max(10, -(-4 * largest // 3))
 

@@ -1,8 +1,8 @@
-"""Job that trains one policy with soft actor-critic, on the latents of a frozen encoder or on ground-truth state."""
+"""Jobs that train one policy with soft actor-critic: on latents of a frozen encoder, on ground truth, or on frames."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +11,7 @@ from ..experiments.jobs import Job, JobProgress, Resources
 from .result_files import provenance
 
 if TYPE_CHECKING:
+    from ...agents.policies.image_sac import ImageSACConfig
     from ...agents.policies.sac import LearningCurve, SACConfig
 
 
@@ -71,16 +72,12 @@ class PolicyTrainingJob:
         world_cls = task_world_class(self.world)
         observe = observe_state if self.encoder is None else observe_latents(load_encoder(self.encoder))
 
-        def progress(done: int, curve: LearningCurve) -> None:
-            note = f"success {curve.success[-1]:.0%}" if curve.success else ""
-            show(min(done, self.config.steps), self.config.steps, note=note)
-
         model, curve = train_sac(
             lambda count: world_cls(count, device=self.device),
             observe,
             self.config,
             seed=self.seed,
-            progress=progress,
+            progress=_shown(show, self.config.steps),
         )
         save_policy(model, self.folder)
         write_json(self.curve_file, {**curve.as_dict(), "job": self.settings, **provenance()})
@@ -99,3 +96,83 @@ class PolicyTrainingJob:
             "device": self.device,
             "config": to_dict(self.config),
         }
+
+
+@dataclass(frozen=True)
+class ImagePolicyTrainingJob:
+    """Train one policy on frames, evaluate it, and keep its learning curve and evaluation.
+
+    The policy itself is not kept: a convolutional actor cannot be saved without pickle.
+
+    Attributes:
+        name: name of the policy.
+        world: name of the world.
+        config: hyper-parameters.
+        episodes: number of episodes of the evaluation.
+        seed: seed of the policy, the training episodes and the evaluation.
+        device: device of the simulator.
+        curve_file: file of the learning curve and of the evaluation.
+    """
+
+    name: str
+    world: str
+    config: ImageSACConfig
+    episodes: int
+    seed: int
+    device: str
+    curve_file: Path
+
+    needs: ClassVar[Sequence[Job]] = ()
+    resources: ClassVar[Resources] = Resources()
+
+    @property
+    def output(self) -> Path:
+        """File of the learning curve and of the evaluation."""
+        return self.curve_file
+
+    @property
+    def title(self) -> str:
+        """Name in the progress display."""
+        return f"Training the policy: {self.name}"
+
+    @property
+    def done(self) -> bool:
+        """Return whether the learning curve and the evaluation are there."""
+        return self.curve_file.exists()
+
+    def run(self, show: JobProgress) -> None:
+        """Train and evaluate the policy."""
+        from ...agents.evaluation.rollouts import evaluate_policy
+        from ...agents.policies.image_sac import train_image_sac
+        from ...agents.policies.sb3_vec_env import observe_pixels
+        from ...envs.storage.artifacts import write_json
+        from ...envs.worlds.registry import task_world_class
+        from ...representations.learning.config import to_dict
+
+        world_cls = task_world_class(self.world)
+        model, curve = train_image_sac(
+            lambda count: world_cls(count, device=self.device),
+            self.config,
+            seed=self.seed,
+            progress=_shown(show, self.config.sac.steps),
+        )
+        batch = world_cls(self.episodes, device=self.device)
+        evaluation = evaluate_policy(batch, observe_pixels, model, seed=self.seed)
+        job = {"name": self.name, "world": self.world, "seed": self.seed, "config": to_dict(self.config)}
+        write_json(self.curve_file, {**curve.as_dict(), "evaluation": evaluation.as_dict(), "job": job, **provenance()})
+
+    def success(self) -> float:
+        """Return the success rate of the evaluation."""
+        from ...envs.storage.artifacts import read_json
+
+        return float(read_json(self.curve_file)["evaluation"]["success"])
+
+
+def _shown(show: JobProgress, steps: int) -> Callable[[int, LearningCurve], None]:
+    """Return what shows the number of steps done, out of all steps, and the last success rate."""
+
+    def progress(done: int, curve: LearningCurve) -> None:
+        note = f"success {curve.success[-1]:.0%}" if curve.success else ""
+        show(min(done, steps), steps, note=note)
+
+    return progress

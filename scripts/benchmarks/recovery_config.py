@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ...agents.baselines.dagger import DaggerConfig
 from ...agents.baselines.iql import IQLConfig
@@ -11,6 +12,9 @@ from ...representations.baselines.autoencoder import AutoencoderConfig
 from ...representations.densities.conditional_density import SceneDensityConfig
 from ...representations.encoders.translation_encoder import TranslationConfig
 from ...representations.learning.config import check_range
+
+Onset = int | Literal["random"]
+"""Steps before a perturbation begins, the same in all pairs or drawn for each; see `recovery_trials.random_onsets`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class RecoveryExperimentConfig:
         magnitude: metres a step by which the arm is dragged in a random direction, for 35 steps; then it idles for 10.
         onset: number of steps before the drag begins.
         sweep_magnitudes: magnitudes of the sweep.
-        sweep_onsets: onsets of the sweep; empty for ``onset`` alone.
+        sweep_onsets: fixed onsets of the sweep; empty for ``onset`` alone. A random onset for each pair is added.
         dart_noise: standard deviation in metres of the noise in noisy demonstrations (DART); 0.01 for pushing, and
             0.007, the best of four values, for picking by default.
         episode_length: steps after which an episode ends; the world's own number by default.
@@ -73,20 +77,30 @@ class RecoveryExperimentConfig:
         check_range(self, "sweep_onsets", at_least=0)
 
     @property
-    def onsets(self) -> tuple[int, ...]:
-        """Onsets of the sweep."""
+    def fixed_onsets(self) -> tuple[int, ...]:
+        """Onsets of the sweep that all pairs have."""
         return self.sweep_onsets or (self.onset,)
+
+    @property
+    def onsets(self) -> tuple[Onset, ...]:
+        """Onsets of the sweep."""
+        return (*self.fixed_onsets, "random")
 
     def noise_of(self, task: str) -> float:
         """Return the noise of noisy demonstrations of a task, in metres."""
         return {"push": 0.01, "pick": 0.007}.get(task, 0.01) if self.dart_noise is None else self.dart_noise
 
 
-def condition_name(magnitude: float, onset: int) -> str:
+def onset_name(onset: Onset) -> str:
+    """Return the words for an onset of the sweep."""
+    return "from a random step" if onset == "random" else f"from step {onset}"
+
+
+def condition_name(magnitude: float, onset: Onset) -> str:
     """Return the name of a condition of the sweep.
 
     Example:
-        >>> condition_name(0.01, 1)
-        '0.01 m a step from step 1'
+        >>> condition_name(0.01, 1), condition_name(0.01, "random")
+        ('0.01 m a step from step 1', '0.01 m a step from a random step')
     """
-    return f"{magnitude} m a step from step {onset}"
+    return f"{magnitude} m a step {onset_name(onset)}"

@@ -91,13 +91,14 @@ class RecoveryJobs:
     def play(self, name: str, sweep: bool = False) -> RecoveryJob:
         """Return the job that plays the trials of a method, or those of its sweep.
 
-        The sweep comes after the trials, which calibrate the trigger of the method.
+        The sweep comes after the trials, which calibrate the trigger of the method, and draws its random onsets from
+        the demonstrations.
         """
         method = recovery_method(name)
         needs = [self.policy(each) for each in method.policies(name)]
         needs += [self.encoder(each) for each in method.encoders]
         needs += [self.density(*each) for each in method.densities]
-        needs += [self.play(name)] if sweep else []
+        needs += [self.play(name), self.demonstrations()] if sweep else []
         work = partial(play_trials, self.run, name, sweep)
         return self._job(f"play {name}{', sweep' * sweep}", trials_file(self.run, name, sweep), work, needs)
 

@@ -11,6 +11,9 @@ from ..progress import ProgressCallback
 from .recovery_config import RecoveryExperimentConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ...agents.policies.behavior_cloning import BCPolicy
     from ...envs.data.transitions import Transitions
     from ...envs.worlds.task_world import TaskWorld
@@ -121,6 +124,15 @@ class RecoveryRun:
         from ...envs.data.minari_dataset import load_transitions
 
         return load_transitions(self.folder / name)
+
+    def demonstrated_steps(self) -> NDArray[np.int64]:
+        """Return the number of steps before each step of the demonstrations in its episode, ``(N,)``."""
+        import numpy as np
+
+        from ...envs.data.trajectories import episode_ids
+
+        episode = episode_ids(self.load("demonstrations"))
+        return np.arange(len(episode)) - np.searchsorted(episode, episode)
 
     # Training ---------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from ...envs.storage.artifacts import read_json, write_json
 from ..collect_and_train import HELD_OUT_SEED
 from ..experiments.jobs import JobProgress
 from ..experiments.records import MeasuredRun
-from .recovery_config import condition_name
+from .recovery_config import Onset, condition_name
 from .recovery_methods.registry import (
     BASE_POLICY,
     PROPOSED_METHOD,
@@ -109,17 +109,33 @@ def _rates(name: str, outcomes: dict[str, Any], clean: Any) -> dict[str, Any]:
 
 
 def _sweep_figures(run: RecoveryRun, name: str, length: Any) -> dict[str, float]:
-    """Return the success of a method in every condition, over episodes that lasted until the perturbation began."""
+    """Return the success of a method in every condition, over episodes that lasted until the perturbation began.
+
+    ``"sweep_mean"`` is the mean over conditions with a fixed onset, ``"random_onset_mean"`` over the others.
+
+    Args:
+        run: run whose sweep has been played.
+        name: name of the method.
+        length: length of the clean episodes of behaviour cloning, ``(pairs,)``.
+    """
     import numpy as np
 
-    outcomes, result = read_outcomes(run, name, sweep=True), {}
-    for onset in run.config.onsets:
-        for magnitude in run.config.sweep_magnitudes:
-            condition = condition_name(magnitude, onset)
-            success = outcomes[f"{condition}/success"]
-            result[condition] = _mean(success[length[: len(success)] > onset])
-    mean = float(np.mean(list(result.values())))
-    return {f"{name}: sweep_mean": mean} | {f"{name}: {label}": value for label, value in result.items()}
+    outcomes = read_outcomes(run, name, sweep=True)
+
+    def rates(onset: Onset) -> dict[str, float]:
+        conditions = [condition_name(magnitude, onset) for magnitude in run.config.sweep_magnitudes]
+        return {each: _lasting_success(outcomes, each, length) for each in conditions}
+
+    fixed = {label: rate for onset in run.config.fixed_onsets for label, rate in rates(onset).items()}
+    random = rates("random")
+    means = {"sweep_mean": _mean(np.array([*fixed.values()])), "random_onset_mean": _mean(np.array([*random.values()]))}
+    return {f"{name}: {label}": value for label, value in (means | fixed | random).items()}
+
+
+def _lasting_success(outcomes: dict[str, Any], condition: str, length: Any) -> float:
+    """Return the success in a condition, over pairs whose clean episode lasted until the perturbation began."""
+    success, onset = outcomes[f"{condition}/success"], outcomes[f"{condition}/onset"]
+    return _mean(success[length[: len(success)] > onset])
 
 
 def step_time_file(run: RecoveryRun) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...envs.storage.artifacts import read_npz, write_json, write_npz
 from ..collect_and_train import HELD_OUT_SEED
 from ..experiments.jobs import JobProgress
-from .recovery_config import RecoveryExperimentConfig, condition_name
+from .recovery_config import Onset, RecoveryExperimentConfig, condition_name
 from .recovery_methods.density_recovery import density_recovery
 from .recovery_methods.registry import PROPOSED_METHOD, recovery_method
 from .recovery_run import RecoveryRun
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Conditions = dict[str, tuple[int, "TaskPerturbation | None"]]
 """The number of pairs and the perturbation of each condition, by name."""
 
-OUTCOMES = ("success", "length", "receipt", "triggered", "recovery_steps")
+OUTCOMES = ("success", "length", "onset", "receipt", "triggered", "recovery_steps")
 """Quantities of `paired_evaluation.Trial` that are kept."""
 
 
@@ -36,16 +36,41 @@ def main_conditions(config: RecoveryExperimentConfig, is_ablation: bool = False)
     return {"clean": (pairs, None), "pushed": (pairs, TaskPerturbation(config.magnitude, onset=config.onset))}
 
 
-def sweep_conditions(config: RecoveryExperimentConfig) -> Conditions:
-    """Return the conditions of the sweep over magnitudes and onsets."""
+def sweep_conditions(run: RecoveryRun) -> Conditions:
+    """Return the conditions of the sweep over magnitudes and onsets.
+
+    Args:
+        run: run whose demonstrations have been recorded.
+    """
     from ...envs.wrappers.task_perturbation import TaskPerturbation
 
+    config = run.config
     pairs = min(config.pairs, config.sweep_pairs)
+    onsets: dict[Onset, tuple[int, ...]] = {onset: (onset,) * pairs for onset in config.fixed_onsets}
+    onsets["random"] = random_onsets(run, pairs)
     return {
-        condition_name(magnitude, onset): (pairs, TaskPerturbation(magnitude, onset=onset))
+        condition_name(magnitude, onset): (pairs, TaskPerturbation(magnitude, onsets=onsets[onset]))
         for onset in config.onsets
         for magnitude in config.sweep_magnitudes
     }
+
+
+def random_onsets(run: RecoveryRun, pairs: int) -> tuple[int, ...]:
+    """Return an onset for each pair, which the seed of the run determines: the same for every method and magnitude.
+
+    Each is the number of a step in its episode, drawn uniformly from all steps of the demonstrations. So onsets are
+    spread over the whole length of a clean episode.
+
+    Args:
+        run: run whose demonstrations have been recorded.
+        pairs: number of pairs.
+    """
+    import numpy as np
+
+    from ...envs.data.seeds import stream_seed
+
+    generator = np.random.default_rng(stream_seed(run.seed, "onsets of perturbations"))
+    return tuple(generator.choice(run.demonstrated_steps(), pairs).tolist())
 
 
 def play_trials(run: RecoveryRun, name: str, sweep: bool, show: JobProgress) -> None:
@@ -61,7 +86,7 @@ def play_trials(run: RecoveryRun, name: str, sweep: bool, show: JobProgress) -> 
 
     policy, steps = recovery_method(name).policy(name, run), run.episode_steps
     ablation = recovery_method(name).is_ablation
-    conditions = sweep_conditions(run.config) if sweep else main_conditions(run.config, ablation)
+    conditions = sweep_conditions(run) if sweep else main_conditions(run.config, ablation)
     outcomes: dict[str, Any] = {}
     for index, (condition, (pairs, perturbation)) in enumerate(conditions.items()):
 

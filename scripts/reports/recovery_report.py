@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..benchmarks.recovery_config import condition_name
+from ..benchmarks.recovery_config import condition_name, onset_name
 from ..benchmarks.recovery_methods.density_recovery import density_recovery
 from ..benchmarks.recovery_methods.registry import PROPOSED_METHOD, ablation_methods, compared_methods
 from ..benchmarks.recovery_run import RecoveryRun
@@ -210,7 +210,7 @@ def _draw_sweep(figure: Figure, figures: Figures, run: RecoveryRun) -> None:
             width = 3 if name == PROPOSED_METHOD else 1.3
             look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": f"C{index % 4}", "linewidth": width}
             axes.plot(magnitudes, means, style, label=name, **look)
-        axes.set(xscale="log", xlabel="metres a step", title=f"from step {onset}", ylim=(-0.02, 1.02))
+        axes.set(xscale="log", xlabel="metres a step", title=onset_name(onset), ylim=(-0.02, 1.02))
         axes.set_xticks(magnitudes, [str(magnitude) for magnitude in magnitudes])
         axes.minorticks_off()
     panels[0].set(ylabel="success")

@@ -1,0 +1,50 @@
+"""Rivals of the agent-object encoder in the benchmark ``encoder``: same data, same backbone, as many updates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..collect_and_train import new_learner
+
+if TYPE_CHECKING:
+    from ...envs.data.transitions import Transitions
+    from ...representations.encoders.agent_object import AgentObjectConfig
+    from ...representations.learning.learner import Learner
+
+SUPERVISED, AS_PUBLISHED = "supervised", "as published"
+RIVALS = (SUPERVISED, AS_PUBLISHED)
+"""Names of the rivals, as in the labels of the table."""
+
+
+def rival_learner(
+    name: str, config: AgentObjectConfig, transitions: Transitions, side: float, *, seed: int, device: str
+) -> Learner:
+    """Return the learner of a rival, which does as many updates as all stages of the encoder together.
+
+    ``"supervised"`` is the encoder itself, trained on the ground-truth positions: an upper bound.
+    ``"as published"`` has the losses of the paper (`equiact.representations.baselines.published_agent_object`).
+
+    Args:
+        name: one of `RIVALS`.
+        config: hyper-parameters of the encoder.
+        transitions: the data.
+        side: side of the arena in metres, by which the published losses divide all lengths.
+        seed: seed of the weights.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+
+    Raises:
+        ValueError: there is no such rival.
+    """
+    from ...representations.baselines.published_agent_object import PublishedAgentObjectConfig
+    from ...representations.baselines.supervised_positions import SupervisedPositionLearner
+
+    if name not in RIVALS:
+        raise ValueError(f"expected one of {', '.join(RIVALS)}, got {name!r}")
+    encoder_learner: Any = new_learner(transitions, config, seed=seed, device=device)
+    steps = sum(stage.steps for stage in encoder_learner.stages())
+    if name == SUPERVISED:
+        return SupervisedPositionLearner(encoder_learner.network, transitions, steps)
+    published = PublishedAgentObjectConfig(backbone=config.backbone, side=side)
+    published = replace(published, optim=replace(published.optim, steps=steps))
+    return new_learner(transitions, published, seed=seed, device=device)

@@ -4,6 +4,5 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement scripts/mutation/requirements.txt
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"  # a mutant for each core, so one thread each
 exec nice -n 10 .venv/bin/python -m equiact.scripts.mutation "$@"

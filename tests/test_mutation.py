@@ -6,7 +6,7 @@ import pytest
 from equiact.agents.evaluation.statistics import wilson_interval
 from equiact.scripts.mutation.targets import read_targets
 
-pytest.importorskip("mutmut", reason="needs scripts/mutation/requirements.txt")
+pytest.importorskip("mutmut", reason="install the extra `mutation`")
 from equiact.scripts.mutation.__main__ import Mutate, draw
 from equiact.scripts.mutation.mutants import Mutant
 from equiact.scripts.mutation.score import Verdict, read_equivalent, report, summarize

@@ -137,6 +137,8 @@ class PublishedAgentObject(Encoder):
 class PublishedAgentObjectLearner(nn.Module):
     """Train a `PublishedAgentObject` on the sum of the losses for agent, contrast and contact.
 
+    Source: Reichlin et al., ECML 2023 (arXiv:2309.05346).
+
     Args:
         network: the encoder.
         transitions: frames and displacements; the ground truth is not read.

@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text()
 WITH_TABLES = [
     *("README.md", "docs/benchmarks.md", "docs/environments.md", "docs/how-to/pixels_without_opengl.md"),
     *("docs/analysis/dimension.md", "docs/analysis/hyperdga.md", "docs/analysis/lattice_reduction.md"),
-    *("docs/analysis/relative_representations.md", "docs/analysis/symmetry_discovery.md"),
+    *("docs/analysis/relative_representations.md", "docs/analysis/symmetry_discovery.md", "docs/statistics.md"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,4 +214,15 @@ def _checked(folder: Path) -> Path:
 
 def source_of(experiment: Experiment) -> Provenance:
     """Return where the records of an experiment come from."""
-    return Provenance(command_line(), code_version(), machine(), dict(experiment.configuration))
+    return Provenance(without_places(command_line()), code_version(), machine(), dict(experiment.configuration))
+
+
+def without_places(command: str) -> str:
+    """Return a command without the options that change no values: folders, the cluster, and the form of the output.
+
+    Example:
+        >>> without_places("equiact benchmark rl --work-dir /scratch/runs --seed 3 --json")
+        'equiact benchmark rl --seed 3'
+    """
+    words = re.sub(r" --(work-dir|results-dir|output-dir|runner|address)[ =]\S+", "", command)
+    return re.sub(r" --json\b", "", words)

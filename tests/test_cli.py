@@ -19,7 +19,6 @@ from equiact.representations.encoders.agent_object import AgentObjectConfig, Age
 from equiact.representations.encoders.class_pose import ClassPoseConfig
 from equiact.representations.learning.checkpoints import remove_checkpoint
 from equiact.representations.learning.config import ConfigError, OptimConfig
-from equiact.scripts.benchmarks.result_files import CODE, ROOT, commit
 from equiact.scripts.benchmarks.run_folder import claim_folder
 from equiact.scripts.cli import main, parse, print_result
 from equiact.scripts.commands.command import Command
@@ -27,6 +26,7 @@ from equiact.scripts.commands.config_options import with_defaults
 from equiact.scripts.commands.doctor import check_extra, check_import
 from equiact.scripts.commands.registry import COMMAND_REGISTRY, command_names, register_command
 from equiact.scripts.commands.train import Train
+from equiact.scripts.experiments.provenance import CODE, ROOT, commit
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> str:

@@ -21,9 +21,9 @@ from equiact.scripts.benchmarks.run_folder import claimed
 from equiact.scripts.commands.benchmark import Benchmark
 from equiact.scripts.experiments.experiment import Grid, MeasureJob, Places, run_experiments
 from equiact.scripts.experiments.jobs import JobProgress
+from equiact.scripts.experiments.provenance import code_version, content_key
 from equiact.scripts.experiments.records import MeasuredRun, Records
 from equiact.scripts.experiments.scheduler import run_in_process
-from equiact.scripts.experiments.versions import code_version, content_key
 
 
 def draw(seed: int, log: Path, show: JobProgress) -> dict[str, float | str]:
@@ -151,7 +151,7 @@ def test_a_job_keeps_the_row_the_episodes_and_the_time_of_its_values(tmp_path: P
 
 
 def test_seeds_and_sizes_of_a_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Benchmark, "run_experiments", lambda self, experiments, work_dir: experiments)
+    monkeypatch.setattr(Benchmark, "measured_means", lambda self, experiments, work_dir: experiments)
     full: Any = Benchmark(what="recovery", seed=3, num_seeds=2).run()
     quick: Any = Benchmark(what="recovery", quick=True).run()
     default: Any = Benchmark(what="rl").run()

@@ -143,7 +143,7 @@ class Harmonics:
 
     @cached_property
     def _generators(self) -> list[list[Tensor]]:
-        """Derivatives of the matrices at the identity along each tangent coordinate, by central differences."""
+        """Return derivatives of the matrices at the identity along each tangent coordinate, by central differences."""
         small = 1e-4 * torch.eye(self.group.tangent_dim, dtype=torch.float64)
         ahead, back = (self.matrices(self.group.exp(sign * small)) for sign in (1, -1))
         slopes = [((one - other) / 2e-4).float() for one, other in zip(ahead, back, strict=True)]
@@ -151,13 +151,13 @@ class Harmonics:
 
     @property
     def _grid_sizes(self) -> list[int]:
-        """Number of grid elements of each factor."""
+        """Return the number of grid elements of each factor."""
         plane = self.config.samples_per_period * self.degree
         return [plane if factor.is_torus else self.config.space_samples for factor in self.factors]
 
     @cached_property
     def _grid(self) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Grid elements ``(n, dim)``, their matrices, and the indices of the nearest elements of each, ``(n, k)``."""
+        """Return grid elements ``(n, dim)``, their matrices, and the indices of the nearest of each, ``(n, k)``."""
         from scipy.spatial import cKDTree
 
         axes = [factor.grid(size) for factor, size in zip(self.factors, self._grid_sizes, strict=True)]

@@ -88,23 +88,23 @@ class EncoderExperiment:
 
     @property
     def name(self) -> str:
-        """Name of its result file, without the ending."""
+        """Return the name of its result file, without the ending."""
         suffix = "" if self.world is None else f"_{self.world.lower()}"
         return f"{self.benchmark.name.replace('-', '_')}{suffix}"
 
     @property
     def store(self) -> str:
-        """Name of the folder of its runs, which one world alone shares with all."""
+        """Return the name of the folder of its runs, which one world alone shares with all."""
         return self.benchmark.name
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """All options that determine the values but the seeds."""
+        """Return all options that determine the values but the seeds."""
         return {**asdict(self.size), "device": resolve_device(self.device)}
 
     @property
     def worlds(self) -> tuple[str, ...]:
-        """Names of the worlds."""
+        """Return the names of the worlds."""
         return self.benchmark.worlds if self.world is None else (self.world,)
 
     def jobs(self, folder: Path) -> list[Job]:

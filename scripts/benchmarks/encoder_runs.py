@@ -15,9 +15,9 @@ from ...envs.storage.artifacts import check_output_folder, read_json, write_json
 from ...envs.storage.atomic_folder import DATA
 from ..collect_and_train import HELD_OUT_SEED, held_out_of, sample_transitions, train_for_job
 from ..experiments.jobs import Job, JobProgress, Resources
+from ..experiments.provenance import provenance
 from ..experiments.records import MeasuredRun
 from .encoder_methods import encoder_of_label, suggest_config
-from .result_files import provenance
 from .run_folder import is_complete
 
 if TYPE_CHECKING:
@@ -78,17 +78,17 @@ class CollectionJob:
 
     @property
     def resources(self) -> Resources:
-        """What it occupies while it runs."""
+        """Return what it occupies while it runs."""
         return Resources.on(self.device)
 
     @property
     def title(self) -> str:
-        """Name in the progress display."""
+        """Return the name in the progress display."""
         return f"{self.world}, {self.count:,} transitions, seed {self.seed}"
 
     @property
     def output(self) -> Path:
-        """Folder of the dataset."""
+        """Return the folder of the dataset."""
         return self.folder / f"{self.world}-{self.count}-{self.seed}"
 
     @property
@@ -130,7 +130,7 @@ class RemovalJob:
 
     @property
     def title(self) -> str:
-        """Name in the progress display."""
+        """Return the name in the progress display."""
         return f"Removing {len(self.data)} data sets of {self.data[0].world}"
 
     @property
@@ -172,37 +172,37 @@ class BenchmarkRun:
 
     @property
     def title(self) -> str:
-        """Name in the progress display."""
+        """Return the name in the progress display."""
         return f"{self.world}, {self.method}, seed {self.seed}"
 
     @property
     def name(self) -> str:
-        """Name of its files."""
+        """Return the name of its files."""
         return f"{self.world}-{self.method.replace(' ', '_')}-{self.seed}"
 
     @property
     def output(self) -> Path:
-        """File of its figures, which is written last."""
+        """Return the file of its figures, which is written last."""
         return self.folder / f"{self.name}.json"
 
     @property
     def encoder_folder(self) -> Path:
-        """Folder of the encoder."""
+        """Return the folder of the encoder."""
         return self.folder / self.name
 
     @property
     def training_file(self) -> Path:
-        """File of the training report; where it exists, the encoder is not trained again."""
+        """Return the file of the training report; where it exists, the encoder is not trained again."""
         return self.folder / "training" / f"{self.name}.json"
 
     @property
     def checkpoint(self) -> Path:
-        """Checkpoint of the training."""
+        """Return the checkpoint of the training."""
         return self.folder / f"{self.name}.checkpoint"
 
     @cached_property
     def world_cls(self) -> type[OrbitWorld]:
-        """Class of the world."""
+        """Return the class of the world."""
         from ...envs.worlds.registry import world_class
 
         world_cls: type[Any] = world_class(self.world)
@@ -210,12 +210,12 @@ class BenchmarkRun:
 
     @property
     def training_data(self) -> CollectionJob:
-        """Job that collects the data to train on."""
+        """Return the job that collects the data to train on."""
         return CollectionJob(self.world, self.size.transitions, self.seed, self.device, self.folder)
 
     @property
     def held_out(self) -> CollectionJob:
-        """Job that collects the data to measure on."""
+        """Return the job that collects the data to measure on."""
         seed = self.seed + HELD_OUT_SEED
         return CollectionJob(self.world, self.size.held_out, seed, self.device, self.folder)
 
@@ -226,12 +226,12 @@ class BenchmarkRun:
 
     @property
     def needs(self) -> list[CollectionJob]:
-        """Jobs that must be done before."""
+        """Return the jobs that must be done before."""
         return [self.held_out] if self.training_file.exists() else [self.training_data, self.held_out]
 
     @property
     def resources(self) -> Resources:
-        """What it occupies while it runs."""
+        """Return what it occupies while it runs."""
         return Resources.on(self.device)
 
     def measured(self) -> MeasuredRun:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..experiments.jobs import Job, JobProgress, Resources
-from .result_files import provenance
+from ..experiments.provenance import provenance
 
 if TYPE_CHECKING:
     from ...agents.policies.image_sac import ImageSACConfig
@@ -43,17 +43,17 @@ class PolicyTrainingJob:
 
     @property
     def output(self) -> Path:
-        """File that is written last."""
+        """Return the file that is written last."""
         return self.curve_file
 
     @property
     def curve_file(self) -> Path:
-        """File of the learning curve, which is written last."""
+        """Return the file of the learning curve, which is written last."""
         return self.folder.with_name(f"{self.folder.name}-report") / "curve.json"
 
     @property
     def title(self) -> str:
-        """Name in the progress display."""
+        """Return the name in the progress display."""
         return f"Training the policy: {self.name.replace('true_state', 'ground-truth state')}"
 
     @property
@@ -127,12 +127,12 @@ class ImagePolicyTrainingJob:
 
     @property
     def output(self) -> Path:
-        """File of the learning curve and of the evaluation."""
+        """Return the file of the learning curve and of the evaluation."""
         return self.curve_file
 
     @property
     def title(self) -> str:
-        """Name in the progress display."""
+        """Return the name in the progress display."""
         return f"Training the policy: {self.name}"
 
     @property

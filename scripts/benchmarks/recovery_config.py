@@ -78,12 +78,12 @@ class RecoveryExperimentConfig:
 
     @property
     def fixed_onsets(self) -> tuple[int, ...]:
-        """Onsets of the sweep that all pairs have."""
+        """Return the onsets of the sweep that all pairs have."""
         return self.sweep_onsets or (self.onset,)
 
     @property
     def onsets(self) -> tuple[Onset, ...]:
-        """Onsets of the sweep."""
+        """Return the onsets of the sweep."""
         return (*self.fixed_onsets, "random")
 
     def noise_of(self, task: str) -> float:

@@ -46,17 +46,17 @@ class RecoveryExperiment:
 
     @property
     def name(self) -> str:
-        """Name of its result file, without the ending."""
+        """Return the name of its result file, without the ending."""
         return f"recovery_{self.task}"
 
     @property
     def store(self) -> str:
-        """Name of the folder of its runs."""
+        """Return the name of the folder of its runs."""
         return f"recovery-{self.task}"
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """All options that determine the values but the seeds; what else is played changes none of them."""
+        """Return all options that determine the values but the seeds; what else is played changes none of them."""
         return {**to_dict(self.config), "device": resolve_device(self.device)}
 
     def run(self, seed: int, folder: Path) -> RecoveryRun:

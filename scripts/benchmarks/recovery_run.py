@@ -45,14 +45,14 @@ class RecoveryRun:
 
     @property
     def world_cls(self) -> type[TaskWorld]:
-        """Class of the world."""
+        """Return the class of the world."""
         from ...envs.worlds.registry import task_world_class
 
         return task_world_class(self.task.capitalize())
 
     @property
     def episode_steps(self) -> int:
-        """Number of steps after which an episode ends."""
+        """Return the number of steps after which an episode ends."""
         return self.config.episode_length or self.world_cls.episode_steps
 
     @property
@@ -64,7 +64,7 @@ class RecoveryRun:
 
     @property
     def perturbation_seed(self) -> int:
-        """Seed of the directions of perturbations, which no training draws from."""
+        """Return the seed of the directions of perturbations, which no training draws from."""
         from ...envs.data.seeds import stream_seed
 
         return stream_seed(self.seed, "perturbations")

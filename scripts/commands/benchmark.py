@@ -60,12 +60,12 @@ class Benchmark(RunnerCommand):
     """Folder of data sets, encoders, policies and values of single runs."""
 
     def run(self) -> dict[str, Any]:
-        from ..benchmarks.result_files import REPORTED_SEED
+        from ..experiments.provenance import REPORTED_SEED
 
         self.require_at_least(num_seeds=1)
         number = self.num_seeds or (1 if self.quick else 5)
         seeds = [REPORTED_SEED + self.seed + index for index in range(number)]
-        return self.run_experiments(self.experiments(seeds), self.work_dir)
+        return self.measured_means(self.experiments(seeds), self.work_dir)
 
     def experiments(self, seeds: Sequence[int]) -> list[Experiment]:
         """Return the experiments of the benchmark.

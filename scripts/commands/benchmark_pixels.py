@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from ..benchmarks.pixels_benchmark import PixelsBenchmarkConfig
-from ..benchmarks.result_files import REPORTED_SEED
+from ..experiments.provenance import REPORTED_SEED
 from .command import Device
 from .registry import register_command
 from .runner_options import RunnerCommand
@@ -46,4 +46,4 @@ class BenchmarkPixels(RunnerCommand):
                 raise ValueError(f'expected --scenes as "PACKAGE ID", such as "gymnasium Pusher-v5", got {scene!r}')
         config = PixelsBenchmarkConfig(scenes=self.scenes, rounds=self.rounds)
         seeds = [REPORTED_SEED + self.seed + index for index in range(self.num_seeds)]
-        return self.run_experiments([pixels_experiment(config, seeds)], self.work_dir)
+        return self.measured_means([pixels_experiment(config, seeds)], self.work_dir)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from ..benchmarks.result_files import provenance
 from ..benchmarks.run_folder import claimed
+from ..experiments.provenance import provenance
 from ..experiments.scheduler import RunJobs, run_jobs
 from ..progress import console
 from .command import Command
@@ -55,7 +55,7 @@ class Demo(Command):
 
     @property
     def demo_config(self) -> DemoConfig:
-        """Configuration of the demo, with ``rl_steps``."""
+        """Return the configuration of the demo, with ``rl_steps``."""
         config: DemoConfig = self.hyperparameters or self.default_config(())
         return config if self.rl_steps is None else replace(config, sac=replace(config.sac, steps=self.rl_steps))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from ..benchmarks.result_files import ROOT, installed, machine
+from ..experiments.provenance import ROOT, installed, machine
 from ..progress import console
 from .command import Command, Device
 from .registry import register_command
@@ -51,7 +51,7 @@ class Finding:
 
     @property
     def sign(self) -> str:
-        """Sign in front of the finding: a tick, a cross, or a dash for an optional extra that is missing."""
+        """Return the sign in front of the finding: a tick, a cross, or a dash for an optional extra that is missing."""
         if self.is_missing and self.well:
             return "–"
         return "[green]✓[/green]" if self.well else "[red]✗[/red]"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ..benchmarks.result_files import provenance
 from ..benchmarks.run_folder import claimed
 from ..environment_options import parse_assignments
+from ..experiments.provenance import provenance
 from ..progress import console, progress_bar
 from .command import Command, Device
 from .perturb_checks import check_recording, require_camera

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import tyro
 
 from ..benchmarks.recovery_experiment import RecoveryExperiment, recovery_config
-from ..benchmarks.result_files import REPORTED_SEED
 from ..experiments.experiment import Places
+from ..experiments.provenance import REPORTED_SEED
 from ..progress import console
 from .config_options import preview, preview_flag, read_yaml, with_defaults
 from .registry import register_command
@@ -66,20 +66,18 @@ class Recover(RunnerCommand):
 
     @property
     def experiment(self) -> RecoveryExperiment:
-        """The experiment, with its seeds."""
+        """Return the experiment, with its seeds."""
         config: RecoveryExperimentConfig = self.hyperparameters or recovery_config(quick=self.quick)
         seeds = [self.seed] if self.quick else [REPORTED_SEED + self.seed + index for index in range(self.num_seeds)]
         return RecoveryExperiment(self.task, config, seeds, self.device, self.sweep, self.ablation and not self.quick)
 
     @property
     def places(self) -> Places:
-        """Where the experiment reads and writes; records of a quick one stay in the output folder."""
+        """Return where the experiment reads and writes; records of a quick one stay in the output folder."""
         return Places(self.output_dir / "results" if self.quick else self.results_dir, self.output_dir)
 
     def run(self) -> dict[str, Any]:
         from ...envs.storage.artifacts import check_output_file
-        from ..experiments.executors import make_executor
-        from ..experiments.experiment import run_experiments
         from ..experiments.summaries import means
 
         self.require_at_least(num_seeds=1)
@@ -87,7 +85,7 @@ class Recover(RunnerCommand):
         experiment, places = self.experiment, self.places
         picture = check_output_file(places.result_file(experiment).with_suffix(".png"))
         folder = places.folder(experiment)  # before the work: the code may be edited meanwhile
-        (records,) = run_experiments([experiment], places, lambda: make_executor(self.runner, self.address))
+        (records,) = self.measure([experiment], places)
         self._report(experiment, folder, records, picture)
         return means(records)
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from .command import Command
 
 if TYPE_CHECKING:
-    from ..experiments.experiment import Experiment
+    from ..experiments.experiment import Experiment, Places
+    from ..experiments.records import Records
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,19 @@ class RunnerCommand(Command):
     results_dir: Path = Path("results")
     """Folder of the result files."""
 
-    def run_experiments(self, experiments: Sequence[Experiment], work_dir: Path) -> dict[str, Any]:
-        """Run experiments, and return the mean of every figure by the name of the result file."""
+    def measure(self, experiments: Sequence[Experiment], places: Places) -> list[Records]:
+        """Run experiments where the options say, and return the records of each."""
         from ..experiments.executors import make_executor
-        from ..experiments.experiment import Places, run_experiments
+        from ..experiments.experiment import run_experiments
+
+        return run_experiments(experiments, places, lambda: make_executor(self.runner, self.address))
+
+    def measured_means(self, experiments: Sequence[Experiment], work_dir: Path) -> dict[str, Any]:
+        """Run experiments, and return the mean of every figure; of several, by the name of the result file."""
+        from ..experiments.experiment import Places
         from ..experiments.summaries import means
 
-        places = Places(self.results_dir, work_dir)
-        records = run_experiments(experiments, places, lambda: make_executor(self.runner, self.address))
+        records = self.measure(experiments, Places(self.results_dir, work_dir))
         if len(records) == 1:
             return means(records[0])
         return {each.name: means(found) for each, found in zip(experiments, records, strict=True)}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import tyro
 
 from ..benchmarks.encoder_methods import suggest_config
-from ..benchmarks.result_files import provenance
 from ..benchmarks.run_folder import has_keys
 from ..collect_and_train import (
     DECODER_TITLE,
@@ -24,6 +23,7 @@ from ..collect_and_train import (
     train_decoder_with_bar,
     train_with_bar,
 )
+from ..experiments.provenance import provenance
 from ..held_out_measurement import measure_after_training
 from ..training_data import (
     DataSource,

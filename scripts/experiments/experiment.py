@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,11 @@ from typing import Any, Protocol
 
 from ...envs.storage.artifacts import check_output_file, folder_lock, read_json, write_json
 from ...envs.storage.output_paths import check_folder
-from ..benchmarks.result_files import command_line, machine
 from .executors import JobExecutor, LocalExecutor
 from .jobs import Job, JobProgress, Resources
+from .provenance import code_version, command_line, content_key, machine, without_places
 from .records import MeasuredRun, Provenance, Records, publish
 from .scheduler import RunJobs, run_jobs
-from .versions import code_version, content_key
 
 Values = Mapping[str, "float | str"]
 """Values by metric; or by ``"row: metric"``, for a job that measures several rows of a table."""
@@ -88,19 +86,19 @@ class Experiment(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of its result file, without the ending."""
+        """Return the name of its result file, without the ending."""
 
     @property
     def store(self) -> str:
-        """Name of the folder of its runs, which experiments with common jobs share; if empty, that of the result."""
+        """Return the name of the folder of its runs, which experiments with common jobs share; by default `name`."""
 
     @property
     def configuration(self) -> Mapping[str, Any]:
-        """All options that determine the values but the seeds, as JSON types."""
+        """Return all options that determine the values but the seeds, as JSON types."""
 
     @property
     def seeds(self) -> Sequence[int]:
-        """Seeds of the runs."""
+        """Return the seeds of the runs."""
 
     def jobs(self, folder: Path) -> Sequence[Job]:
         """Return the jobs that measure the runs; what they need is found from them.
@@ -214,15 +212,5 @@ def _checked(folder: Path) -> Path:
 
 def source_of(experiment: Experiment) -> Provenance:
     """Return where the records of an experiment come from."""
-    return Provenance(without_places(command_line()), code_version(), machine(), dict(experiment.configuration))
-
-
-def without_places(command: str) -> str:
-    """Return a command without the options that change no values: folders, the cluster, and the form of the output.
-
-    Example:
-        >>> without_places("equiact benchmark rl --work-dir /scratch/runs --seed 3 --json")
-        'equiact benchmark rl --seed 3'
-    """
-    words = re.sub(r" --(work-dir|results-dir|output-dir|runner|address)[ =]\S+", "", command)
-    return re.sub(r" --json\b", "", words)
+    here = {name: value for name, value in machine().items() if name != "threads"}  # jobs declare theirs
+    return Provenance(without_places(command_line()), code_version(), here, dict(experiment.configuration))

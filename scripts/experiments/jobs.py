@@ -52,11 +52,11 @@ class Job(Protocol):
 
     @property
     def title(self) -> str:
-        """Name of the job in the progress display."""
+        """Return the name of the job in the progress display."""
 
     @property
     def output(self) -> Path:
-        """File or folder that the job makes; it is complete as soon as it is there. No other job makes it."""
+        """Return the file or folder that this job alone makes; it is complete as soon as it is there."""
 
     @property
     def done(self) -> bool:
@@ -64,11 +64,11 @@ class Job(Protocol):
 
     @property
     def needs(self) -> Sequence[Job]:
-        """Jobs that must be done before."""
+        """Return the jobs that must be done before."""
 
     @property
     def resources(self) -> Resources:
-        """What the job occupies while it runs."""
+        """Return what the job occupies while it runs."""
 
     def run(self, show: JobProgress) -> None:
         """Do the work; resume from a checkpoint if there is one."""

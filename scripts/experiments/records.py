@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...envs.storage.file_access import ArtifactError, read_regular, write_atomically
 from ...envs.storage.json_npz import MARK
-from .versions import content_key
+from .provenance import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 
 from ...envs.storage.artifacts import write_json
-from ..benchmarks.result_files import ROOT, provenance
+from ..experiments.provenance import ROOT, provenance
 from .mutants import Mutant
 from .score import Verdict, read_equivalent, report
 from .targets import Target, read_targets

@@ -34,7 +34,7 @@ class Verdict:
 
     @property
     def killed(self) -> bool:
-        """Whether the tests noticed it."""
+        """Return whether the tests noticed it."""
         return self.outcome in KILLED
 
 

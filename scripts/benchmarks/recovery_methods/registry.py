@@ -44,17 +44,17 @@ class RecoveryMethod(ABC):
 
     @property
     def base_policy(self) -> str:
-        """Name of the policy that harmed episodes and false interventions are counted against."""
+        """Return the name of the policy that harmed episodes and false interventions are counted against."""
         return BASE_POLICY
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Names of the encoders that must be trained for it."""
+        """Return the names of the encoders that must be trained for it."""
         return ()
 
     @property
     def densities(self) -> tuple[tuple[str, str], ...]:
-        """Densities that must be fitted for it: encoder and family."""
+        """Return the densities that must be fitted for it: encoder and family."""
         return ()
 
     @property

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +35,17 @@ def command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
+def without_places(command: str) -> str:
+    """Return a command without the options that change no values: folders, the cluster, and the form of the output.
+
+    Example:
+        >>> without_places("equiact benchmark rl --work-dir /scratch/runs --seed 3 --json")
+        'equiact benchmark rl --seed 3'
+    """
+    words = re.sub(r" --(work-dir|results-dir|output-dir|runner|address)[ =]\S+", "", command)
+    return re.sub(r" --json\b", "", words)
+
+
 def commit(root: Path = ROOT) -> str:
     """Return the commit of a checkout, with ``-dirty`` if code was edited; the installed version without a checkout."""
     try:
@@ -39,6 +54,33 @@ def commit(root: Path = ROOT) -> str:
     except (OSError, subprocess.CalledProcessError):
         return f"equiact {installed('equiact')}"
     return f"{described}-dirty" if edited else described
+
+
+def code_version(root: Path = ROOT) -> str:
+    """Return the commit of a checkout, with a hash of the edits if code was edited; the installed version otherwise.
+
+    Files that are not code, such as results, do not count.
+    """
+    described = commit(root)
+    if not described.endswith("-dirty"):
+        return described
+    return f"{described}-{hashlib.sha256(_edits(root)).hexdigest()[:12]}"
+
+
+def content_key(identity: Mapping[str, Any]) -> str:
+    """Return twelve characters that differ for different identities.
+
+    Args:
+        identity: all that determines a result, as JSON types.
+
+    Raises:
+        TypeError: a value is of no JSON type.
+
+    Example:
+        >>> content_key({"seed": 1, "world": "Push"}) == content_key({"world": "Push", "seed": 1})
+        True
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:12]
 
 
 def machine() -> dict[str, Any]:
@@ -61,8 +103,15 @@ def installed(package: str) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-    return run.stdout.strip()
+    run = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True)
+    return os.fsdecode(run.stdout).strip()
+
+
+def _edits(root: Path) -> bytes:
+    """Return the edits of code against the commit, new files included."""
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE).split("\0")
+    contents = [os.fsencode(name) + b"\0" + (root / name).read_bytes() for name in new if name]
+    return os.fsencode(_git(root, "diff", "HEAD", "--", *CODE)) + b"".join(contents)
 
 
 def _threads() -> int | None:

@@ -268,3 +268,10 @@ def computations(folder: Path) -> Counter[str]:
     """Return how often each seed was computed."""
     log = folder / "log"
     return Counter(log.read_text().split() if log.exists() else [])
+
+
+def test_experiments_on_other_devices_have_other_folders() -> None:
+    for what in ("encoder", "class-pose", "recovery"):
+        on_cpu = Benchmark(what=what, device="cpu").experiments([2000])[0]
+        on_gpu = Benchmark(what=what, device="cuda").experiments([2000])[0]
+        assert (on_cpu.configuration["device"], on_gpu.configuration["device"]) == ("cpu", "cuda")

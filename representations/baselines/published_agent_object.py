@@ -33,10 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...envs.data.transitions import Transitions
-from ...envs.lie_groups.registry import group_from_name
-from ...envs.lie_groups.translations import Translations
 from ..encoders.backbones import make_backbone
-from ..encoders.encoder import Encoder, as_tensor, to_images
+from ..encoders.encoder import Encoder, as_tensor, to_images, translation_dim
 from ..encoders.registry import register_encoder, register_learner
 from ..learning.config import ConfigError, OptimConfig, check_range
 from ..learning.learner import Loss, Stage
@@ -105,10 +103,7 @@ class PublishedAgentObject(Encoder):
         self, shape: tuple[int, int, int], group: str, config: PublishedAgentObjectConfig | None = None
     ) -> None:
         super().__init__(shape, group, config)
-        acting = group_from_name(group)
-        if not isinstance(acting, Translations):
-            raise ValueError(f"the agent-object encoder needs translations ('R2', 'R3', …), got the group {group!r}")
-        self.dim = acting.dim
+        self.dim = translation_dim(group, "agent-object")
         width, hidden = self.config.embedding_dim, self.config.hidden
         self.agent_trunk = make_backbone(self.config.backbone, self.shape)
         self.agent_head = nn.Linear(self.agent_trunk.features, self.dim)

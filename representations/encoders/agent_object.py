@@ -49,12 +49,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...envs.lie_groups.registry import group_from_name
-from ...envs.lie_groups.translations import Translations
 from ..learning.config import check_range
 from ..learning.contact_labels import ContactConfig
 from .backbones import make_backbone
-from .encoder import Encoder
+from .encoder import Encoder, translation_dim
 from .registry import register_encoder
 
 
@@ -182,13 +180,10 @@ class AgentObjectEncoder(Encoder):
 
     def __init__(self, shape: tuple[int, int, int], group: str, config: AgentObjectConfig | None = None) -> None:
         super().__init__(shape, group, config)
-        acting = group_from_name(group)
+        self.dim = translation_dim(group, "agent-object")
         elongated, backbone = self.config.elongated, self.config.backbone
-        if not isinstance(acting, Translations):
-            raise ValueError(f"the agent-object encoder needs translations ('R2', 'R3', …), got the group {group!r}")
         if elongated and group != "R2":
             raise ValueError(f"the orientation of an elongated object needs the plane, 'R2', got the group {group!r}")
-        self.dim = acting.dim
         self.agent_trunk = make_backbone(backbone, self.shape)
         self.agent_head = nn.Linear(self.agent_trunk.features, self.dim)
         self.object_trunk = make_backbone(backbone, self.shape)

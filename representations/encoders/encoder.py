@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...envs.data.transitions import Transitions
 from ...envs.lie_groups.registry import group_from_name
+from ...envs.lie_groups.translations import Translations
 from ...envs.named_registry import RegistryError
 from ...envs.storage.artifacts import ArtifactError, ArtifactLimits, load_into, read_artifact, write_artifact
 from ..learning.config import ConfigError, from_dict, to_dict
@@ -319,6 +320,22 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train()
+
+
+def translation_dim(group: str, encoder: str) -> int:
+    """Return ``n`` of the group ``"R<n>"``.
+
+    Args:
+        group: name of the group.
+        encoder: name of the encoder, for the message.
+
+    Raises:
+        ValueError: the group is another one.
+    """
+    acting = group_from_name(group)
+    if not isinstance(acting, Translations):
+        raise ValueError(f"the {encoder} encoder needs translations ('R2', 'R3', …), got the group {group!r}")
+    return acting.dim
 
 
 def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:

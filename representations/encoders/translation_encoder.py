@@ -23,12 +23,10 @@ from torch import Tensor, nn
 
 from ...envs.data.trajectories import n_step_transitions
 from ...envs.data.transitions import Transitions
-from ...envs.lie_groups.registry import group_from_name
-from ...envs.lie_groups.translations import Translations
 from ..learning.config import OptimConfig, check_range
 from ..learning.learner import Loss, Stage
 from .backbones import make_backbone
-from .encoder import Encoder, as_tensor, to_images
+from .encoder import Encoder, as_tensor, to_images, translation_dim
 from .registry import register_encoder, register_learner
 
 
@@ -92,10 +90,7 @@ class TranslationEncoder(Encoder):
 
     def __init__(self, shape: tuple[int, int, int], group: str, config: TranslationConfig | None = None) -> None:
         super().__init__(shape, group, config)
-        acting = group_from_name(group)
-        if not isinstance(acting, Translations):
-            raise ValueError(f"the translation encoder needs translations ('R2', 'R3', …), got the group {group!r}")
-        self.dim = acting.dim
+        self.dim = translation_dim(group, "translation")
         self.trunk = make_backbone(self.config.backbone, self.shape)
         self.head = nn.Linear(self.trunk.features, self.dim)
         self.register_buffer("unit", torch.ones(()))

@@ -14,10 +14,11 @@ from ...agents.policies.sac import SACConfig
 from ...envs.storage.artifacts import read_json
 from ...representations.encoders.agent_object import AgentObjectConfig
 from ...representations.learning.config import to_dict
+from ...representations.learning.devices import resolve_device
 from ..collect_and_train import HELD_OUT_SEED, sample_transitions, train_for_job
 from ..experiments.executors import available_cores
 from ..experiments.experiment import Grid, MeasureJob
-from ..experiments.jobs import JobProgress, Resources
+from ..experiments.jobs import JobProgress, Resources, chosen_device
 from ..progress import ProgressCallback
 from .agent_object_evaluation import compare_encoder
 from .encoder_rivals import RIVALS, rival_learner
@@ -76,7 +77,7 @@ class AgentObjectBenchmark:
         }[what]
         return Grid(
             f"{name}_{self.world.lower()}",
-            to_dict(self),
+            {**to_dict(self), "device": chosen_device(device)},
             seeds,
             lambda folder: [job for seed in seeds for job in make(folder, seed, device)],
             store="agent_object",
@@ -151,7 +152,6 @@ def measure_encoder(
         show: shows the progress.
     """
     from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
-    from ...representations.learning.training import resolve_device
 
     checkpoint = check_checkpoint(folder.with_name(f"{folder.name}.checkpoint"))
     count = benchmark.transitions

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...representations.learning.training import resolve_device
-from ..experiments.jobs import Job
+from ..experiments.jobs import Job, chosen_device
 from ..experiments.records import MeasuredRun
 from .encoder_methods import suits
 from .encoder_runs import BenchmarkRun, BenchmarkSize, RemovalJob
@@ -100,7 +99,7 @@ class EncoderExperiment:
     @property
     def configuration(self) -> dict[str, Any]:
         """Return all options that determine the values but the seeds."""
-        return {**asdict(self.size), "device": resolve_device(self.device)}
+        return {**asdict(self.size), "device": chosen_device(self.device)}
 
     @property
     def worlds(self) -> tuple[str, ...]:

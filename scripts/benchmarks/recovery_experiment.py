@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...representations.learning.config import to_dict
-from ...representations.learning.training import resolve_device
-from ..experiments.jobs import Job
+from ..experiments.jobs import Job, chosen_device
 from ..experiments.records import MeasuredRun
 from .recovery_config import RecoveryExperimentConfig
 from .recovery_jobs import RecoveryJobs
@@ -57,7 +56,7 @@ class RecoveryExperiment:
     @property
     def configuration(self) -> dict[str, Any]:
         """Return all options that determine the values but the seeds; what else is played changes none of them."""
-        return {**to_dict(self.config), "device": resolve_device(self.device)}
+        return {**to_dict(self.config), "device": chosen_device(self.device)}
 
     def run(self, seed: int, folder: Path) -> RecoveryRun:
         """Return the run of a seed."""

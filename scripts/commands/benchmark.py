@@ -93,7 +93,10 @@ class Benchmark(RunnerCommand):
             from ..benchmarks.recovery_experiment import RecoveryExperiment, recovery_config
 
             config = recovery_config(quick=self.quick)
-            return [RecoveryExperiment(task, config, seeds, ablations=not self.quick) for task in ("push", "pick")]
+            return [
+                RecoveryExperiment(task, config, seeds, self.device, ablations=not self.quick)
+                for task in ("push", "pick")
+            ]
         if name == "environments":
             from ..benchmarks.environment_benchmark import environment_experiment
             from ..benchmarks.environment_run import EnvironmentRunConfig

@@ -11,7 +11,7 @@ import tyro
 
 from ..benchmarks.policy_training import PolicyTrainingJob
 from ..benchmarks.run_folder import has_keys
-from ..experiments.scheduler import RunJobs, run_jobs
+from ..progress import progress_bar
 from .command import Command
 from .registry import register_command
 
@@ -46,7 +46,7 @@ class Rl(Command):
 
         return SACConfig()
 
-    def run(self, run_jobs: RunJobs = run_jobs) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         from ...envs.storage.artifacts import check_output_folder, folder_lock, read_card
         from ...envs.storage.output_paths import check_folder
         from ...envs.worlds.registry import task_world_class
@@ -60,7 +60,6 @@ class Rl(Command):
         job = PolicyTrainingJob(name, self.world, self.encoder, config, self.seed, self.device, self.output_dir)
         name = job.curve_file.name
         check_folder(job.curve_file.parent, "learning curve", lambda path: path.name == name and has_keys(path, "job"))
-        with folder_lock(folder):
-            job.curve_file.unlink(missing_ok=True)  # it says that the policy is there
-            run_jobs([job])
+        with folder_lock(folder), progress_bar(job.title, config.steps, "steps") as update:
+            job.run(lambda done, total, unit="steps", note="": update(done, note=note))
         return {"folder": str(self.output_dir), "curve": str(job.curve_file)}

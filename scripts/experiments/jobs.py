@@ -29,15 +29,23 @@ class Resources:
     @classmethod
     def on(cls, device: str, threads: int = 1) -> Resources:
         """Return the resources of a job that computes on a device: ``"auto"``, ``"cpu"`` or ``"cuda"``."""
-        if device == "auto":
-            from ...representations.learning.training import resolve_device
-
-            device = resolve_device(device)
-        return cls(threads, gpus=int(device.startswith("cuda")))
+        return cls(threads, gpus=int(chosen_device(device) != "cpu"))
 
     def __post_init__(self) -> None:
         if self.threads < 1 or self.gpus < 0:
             raise ValueError(f"expected at least one thread and no negative number of GPUs, got {self}")
+
+
+def chosen_device(device: str) -> str:
+    """Return the device that ``"auto"`` stands for on this machine, and any other device as it is.
+
+    A job may run on another machine, so that a GPU need not be here.
+    """
+    if device != "auto":
+        return device
+    from ...representations.learning.devices import resolve_device
+
+    return resolve_device(device)
 
 
 class JobProgress(Protocol):

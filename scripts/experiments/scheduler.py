@@ -113,7 +113,7 @@ class _Schedule:
 
     def _submit(self, waiting: dict[Path, Job]) -> None:
         """Start waiting jobs whose needs are done, in their order, while there is room."""
-        unfinished = waiting.keys() | {each.job.output for each in self.running.values()} | self.failed.keys()
+        unfinished = waiting.keys() | {each.job.output for each in self.running.values()}
         for output, job in list(waiting.items()):
             if any(each.output in unfinished for each in job.needs):
                 continue

@@ -238,7 +238,7 @@ def draw_tables(run: InstrumentRun, found: Mapping[str, DiscoveredGroup | None])
             if group is not None:
                 _draw_table(axis, group.table)
 
-    save_figure(run.figure("tables"), draw, (9, 3.2), dpi=90)
+    save_figure(run.figure("tables"), draw, (9, 3.6), dpi=90)  # room for the titles
 
 
 def _draw_table(axis: Any, table: NDArray[np.int64]) -> None:

@@ -24,8 +24,8 @@ __all__ = ["ImageSACConfig", "ShiftedReplayBuffer", "random_shift", "train_image
 class ImageSACConfig:
     """Set the hyper-parameters of `train_image_sac`.
 
-    The defaults of ``sac`` are those of `SACConfig`, but for two updates of 64 transitions in every step of 8 worlds. With
-    64 × 64 pixels the replay buffer takes 24 kB for each transition, 1.1 GB for 44,000 steps.
+    The defaults of ``sac`` are those of `SACConfig`, but for two updates of 64 transitions in every step of 8 worlds.
+    With 64 × 64 pixels the replay buffer takes 24 kB for each transition, 1.1 GB for 44,000 steps.
 
     Attributes:
         pad: largest random shift of the images in a batch, in pixels; 0 for none.

@@ -168,13 +168,13 @@ def test_only_what_happens_within_an_episode_counts() -> None:
     world = Counted(4, resolution=(8, 8), device="cpu", max_episode_steps=6)
     world.goals = ({0}, {3}, {9}, {2, 5})  # at reset; in time; too late; twice
     result = evaluate_policy(world, observe_state, zero, seed=0)
-    assert result.success == 0.5
+    assert result.success == np.mean(result.outcomes) == 0.5
     assert result.length_mean == (6 + 3 + 6 + 2) / 4
     assert result.return_mean == result.length_mean
 
 
 def test_evaluation_as_json() -> None:
-    fields = Evaluation(0.5, (0.2, 0.8), 1.0, 2.0, 4).as_dict()
+    fields = Evaluation(0.5, (0.2, 0.8), 1.0, 2.0, 4, (True, True, False, False)).as_dict()
     assert fields["success_interval"] == [0.2, 0.8]
     assert set(fields) == {"success", "success_interval", "return_mean", "length_mean", "episodes"}
 

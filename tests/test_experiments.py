@@ -19,7 +19,7 @@ import pytest
 from equiact.envs.storage.artifacts import ArtifactError, folder_lock
 from equiact.scripts.benchmarks.run_folder import claimed
 from equiact.scripts.commands.benchmark import Benchmark
-from equiact.scripts.experiments.experiment import Grid, MeasureJob, Places, run_experiments
+from equiact.scripts.experiments.experiment import Grid, MeasureJob, Places, Values, run_experiments
 from equiact.scripts.experiments.jobs import JobProgress
 from equiact.scripts.experiments.provenance import code_version, content_key
 from equiact.scripts.experiments.records import MeasuredRun, Records
@@ -129,7 +129,7 @@ def test_a_folder_with_things_of_others_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
-@pytest.mark.parametrize("values", [{}, {"a": float("nan")}, {"a": [1.0]}, {"a": None}])
+@pytest.mark.parametrize("values", [{}, {"a": float("nan")}, {"a": [1.0]}, {"a": None}, {"a": ()}, {"a": (1.0,)}])
 def test_values_that_are_no_numbers_are_refused_before_they_are_kept(values: dict[str, Any], tmp_path: Path) -> None:
     job = MeasureJob("run", tmp_path / "0.json", lambda show: values, "Push", "ours", 3)
     with pytest.raises(ValueError, match=r"as a of Push, ours, seed 3, got|from the job 'run', got none"):
@@ -138,16 +138,16 @@ def test_values_that_are_no_numbers_are_refused_before_they_are_kept(values: dic
 
 
 def test_a_job_keeps_the_row_the_episodes_and_the_time_of_its_values(tmp_path: Path) -> None:
-    def measure(show: JobProgress) -> dict[str, float | str]:
+    def measure(show: JobProgress) -> Values:
         time.sleep(0.05)
-        return {"success": 0.9, "row: speed": 2.0}
+        return {"success": (True, False), "row: speed": 2.0}
 
-    job = MeasureJob("run", tmp_path / "0.json", measure, "Push", "ours", 3, trials={"success": 50})
+    job = MeasureJob("run", tmp_path / "0.json", measure, "Push", "ours", 3)
     run_in_process([job])
     plain, row = job.measured()
     assert plain.seconds == row.seconds and 0.05 <= (plain.seconds or 0) < 1
-    assert plain == MeasuredRun("Push", "ours", 3, {"success": 0.9}, {"success": 50}, plain.seconds)
-    assert row == MeasuredRun("Push, row", "ours", 3, {"speed": 2.0}, {"success": 50}, row.seconds)
+    assert plain == MeasuredRun("Push", "ours", 3, {"success": (True, False)}, plain.seconds)
+    assert row == MeasuredRun("Push, row", "ours", 3, {"speed": 2.0}, row.seconds)
 
 
 def test_seeds_and_sizes_of_a_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:

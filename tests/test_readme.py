@@ -50,4 +50,4 @@ def test_figures_in_the_text_are_those_of_the_results() -> None:
     for label in ("agent RMSE, % of the side", "object RMSE, % of the side"):
         assert f"{errors[label].mean:.3g} %" in README
     success = summarize_records(Records.load(ROOT / "results" / "reinforcement_soccer.jsonl"))
-    assert set(success["success on the encoder"].seeds) == {1.0}
+    assert set(success["on the encoder: success"].seeds) == {1.0}

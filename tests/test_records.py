@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 from equiact.envs.storage.artifacts import ArtifactError, check_output_file
-from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, publish
+from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, Value, publish
 
 
 def source(commit: str = "aaa", **configuration: Any) -> Provenance:
     return Provenance("equiact benchmark", commit, {"cores": 2}, {"updates": 10, **configuration})
 
 
-def runs(*seeds: int, value: float = 0.5) -> list[MeasuredRun]:
+OUTCOMES = (True, False, False, True)
+
+
+def runs(*seeds: int, value: Value = OUTCOMES) -> list[MeasuredRun]:
     return [
-        MeasuredRun("Push", method, seed, {"success": value, "package": "ours"}, {"success": 50}, 1.5)
+        MeasuredRun("Push", method, seed, {"success": value, "package": "ours"}, 1.5)
         for seed in seeds
         for method in ("cloned", "recovery")
     ]
@@ -32,14 +35,15 @@ def test_there_is_a_record_for_each_run_and_metric_and_they_come_back(tmp_path: 
     assert lines[0]["commit"] == "aaa" and lines[0]["configuration"] == {"updates": 10}
     first = {name: value for name, value in lines[1].items() if name != "provenance"}
     assert first == {
-        "task": "Push", "method": "cloned", "seed": 2000, "metric": "success", "value": 0.5, "trials": 50,
-        "seconds": 1.5,
+        "task": "Push", "method": "cloned", "seed": 2000, "metric": "success", "value": 0.5, "trials": 4,
+        "outcomes": "1001", "seconds": 1.5,
     }  # fmt: skip
     found = Records.load(file)
     assert found.seeds == [2000, 2001] and found.only_source() == source()
     assert found.table.groupby("metric").size().to_dict() == {"package": 4, "success": 4}
     successes = found.table[found.table["metric"] == "success"]
-    assert successes["trials"].tolist() == [50] * 4 and found.table["seconds"].tolist() == [1.5] * 8
+    assert successes["trials"].tolist() == [4] * 4 and successes["outcomes"].tolist() == ["1001"] * 4
+    assert found.table["seconds"].tolist() == [1.5] * 8
     assert check_output_file(file) == file, "records may be replaced"
 
 
@@ -108,8 +112,11 @@ def test_figures_become_runs_by_their_rows() -> None:
         ("Push, BC", {"success": 1.0, "note": "a: b"}),
         ("", {"speed": 2.0}),
     ]
-    for value in (float("nan"), float("inf"), [1.0], None):
-        with pytest.raises(ValueError, match="expected a finite int or float or a text as success of Push, BC, seed 7"):
+    for value in (float("nan"), float("inf"), [1.0], None, (), (1.0,), [True]):
+        with pytest.raises(
+            ValueError,
+            match="a text or a tuple of bools as success of Push, BC, seed 7",
+        ):
             MeasuredRun("Push", "BC", 7, {"success": value})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="expected an integer as seed, got '7'"):
         MeasuredRun("Push", "BC", "7", {"success": 1.0})  # type: ignore[arg-type]
@@ -135,7 +142,10 @@ def test_damaged_records_are_named(content: str, tmp_path: Path) -> None:
         ('"value": 0.5, ', ""),
         ('"seed": 1,', '"seed": "1",'),
         ('"seed": 2,', '"seed": 1,'),
-        ('"trials": 50', '"trials": "50"'),
+        ('"trials": 4', '"trials": "4"'),
+        ('"trials": 4', '"trials": 5'),
+        ('"outcomes": "1001"', '"outcomes": "1101"'),
+        ('"outcomes": "1001"', '"outcomes": "2001"'),
         ('"task": "Push", ', ""),
         ('"commit": "aaa"', '"commit": "bbb"'),
         ('"evaluated_before"', '"evaluated"'),

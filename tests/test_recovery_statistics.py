@@ -71,8 +71,8 @@ def run(tmp_path: Path) -> RecoveryRun:
 
 
 def figures(run: RecoveryRun) -> dict[str, Any]:
-    """Return the figures of a seed."""
-    return dict(aggregate(run))
+    """Return the figures of a seed; of outcomes their mean."""
+    return {label: np.mean(each) if isinstance(each, tuple) else each for label, each in aggregate(run).items()}
 
 
 def test_the_headline_is_of_the_proposed_method_against_behaviour_cloning(run: RecoveryRun) -> None:
@@ -126,12 +126,17 @@ def test_every_method_names_its_base_policy() -> None:
 def test_rates_know_how_many_episodes_are_behind_them(run: RecoveryRun) -> None:
     """False interventions are counted in the clean successes of the base policy, all other rates in all pairs."""
     write_json(step_time_file(run), {"recovery_ms_per_step": 1.5})
-    trials = {each.method: each.trials for each in measured_runs(run)}
+    outcomes = {
+        each.method: {metric: value for metric, value in each.values.items() if isinstance(value, tuple)}
+        for each in measured_runs(run)
+    }
     counted = {"": 4, "recovery": 4, "recovery around DART": 3, "DART": 4, "behaviour cloning": 4, "no restart": 4}
-    assert {name: each["false_interventions"] for name, each in trials.items()} == counted
-    assert {name: each["harmed"] for name, each in trials.items()} == {**dict.fromkeys(counted, 5), "no restart": 4}
+    assert {name: len(each["false_interventions"]) for name, each in outcomes.items()} == counted
+    pairs = {**dict.fromkeys(counted, 5), "no restart": 4}
+    assert {name: len(each["harmed"]) for name, each in outcomes.items()} == pairs
     rates = {"clean_success", "pushed_success", "recovered_success", "harmed", "harmed_when_pushed"}
-    assert set(trials[""]) == rates | {"false_interventions"}
+    assert set(outcomes[""]) == rates | {"false_interventions"}
+    assert outcomes["recovery"]["pushed_success"] == (True, False, True, True, True), "in the order of the pairs"
 
 
 def test_without_a_clean_success_there_are_no_false_interventions(run: RecoveryRun) -> None:

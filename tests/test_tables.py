@@ -5,22 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from equiact.agents.evaluation.seed_statistics import mean_interval_of_seeds, success_interval_of_seeds
+from equiact.agents.evaluation.seed_statistics import (
+    compare_paired_seeds,
+    mean_interval_of_seeds,
+    success_interval_of_seeds,
+)
 from equiact.agents.evaluation.statistics import wilson_interval
 from equiact.scripts.cli import main
 from equiact.scripts.commands.tables import comparison_table, fill
-from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, publish
+from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, Value, publish
 from equiact.scripts.experiments.summaries import Summary, summarize, summarize_records
 
 
-def save(file: Path, *rows: dict[str, float | str], trials: dict[str, int] | None = None, **source: Any) -> None:
+def save(file: Path, *rows: dict[str, Value], **source: Any) -> None:
     """Write records of figures by label, one dictionary for each seed from 2000 on."""
     made = Provenance("a command", "abc", {"cores": 2, "processor": "p"}, {}, **source)
-    runs = [
-        run for seed, row in enumerate(rows, 2000) for run in MeasuredRun.from_labels(seed, row, trials=trials or {})
-    ]
+    runs = [run for seed, row in enumerate(rows, 2000) for run in MeasuredRun.from_labels(seed, row)]
     Records.of(runs, made).save(file)
+
+
+def played(successes: int, episodes: int) -> tuple[bool, ...]:
+    """Return outcomes of which the first ones are successes."""
+    return tuple(index < successes for index in range(episodes))
 
 
 def test_tables_are_filled_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,13 +82,35 @@ def test_seeds_that_agree_make_no_interval(interval: tuple[float, float] | None,
 def test_success_rates_have_an_interval_over_seeds_and_episodes(tmp_path: Path) -> None:
     rates = [0.9, 1.0, 0.8]
     file = tmp_path / "r.jsonl"
-    runs = [MeasuredRun("Push", "ours", s, {"success": r, "speed": r}, {"success": 50}) for s, r in enumerate(rates)]
+    runs = [
+        MeasuredRun("Push", "ours", seed, {"success": played(round(50 * rate), 50), "speed": rate})
+        for seed, rate in enumerate(rates)
+    ]
     publish(file, runs[::-1], Provenance("c", "abc", {}, {}))
     found = summarize_records(Records.load(file))
     assert found["Push, ours: success"].interval == success_interval_of_seeds([45, 50, 40], [50] * 3)
     assert found["Push, ours: speed"].interval == mean_interval_of_seeds(rates)
     assert found["Push, ours: success"].number == pytest.approx(0.9)
     assert found["Push, ours: success"].seeds == (0.9, 1.0, 0.8)
+
+
+def test_differences_to_a_rival_are_paired_by_episode_and_seed(tmp_path: Path) -> None:
+    """The rival wins the last two of ten episodes in every seed, and ours the first seven: 5 of 10 more."""
+    ours, theirs = played(7, 10), tuple(index >= 8 for index in range(10))
+    rows: list[dict[str, Value]] = [
+        {"ours: success": ours, "a rival: success": theirs, "fewer: success": ours[:5], "number: success": 0.5}
+        for _ in range(3)
+    ]
+    save(tmp_path / "r.jsonl", *rows)
+    table = fill('<!-- table: r success against "a rival" -->\n<!-- end -->', tmp_path)
+    expected = compare_paired_seeds([np.array(ours)] * 3, [np.array(theirs)] * 3)
+    bounds = f"{expected.low:.3g} – {expected.high:.3g}"
+    assert f"| ours | 0.5 | {bounds} | {expected.p_value:.2g} | 0.7 | 1 |" in table
+    assert "| | difference to a rival | 95 % interval | p |" in table
+    assert "fewer" not in table and "number" not in table and "| a rival |" not in table
+    assert fill(table, tmp_path) == table
+    with pytest.raises(ValueError, match=r"a row with outcomes of success, one of \['ours', 'a rival', 'fewer'"):
+        fill("<!-- table: r success against number -->\n<!-- end -->", tmp_path)
 
 
 def test_one_seed_has_a_wilson_interval_of_its_episodes_and_no_other() -> None:

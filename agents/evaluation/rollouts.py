@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, overload
 
 import gymnasium as gym
@@ -33,6 +33,7 @@ class Evaluation:
         return_mean: mean sum of rewards of an episode.
         length_mean: mean number of steps of an episode.
         episodes: number of episodes.
+        outcomes: whether each episode was a success.
     """
 
     success: float
@@ -40,10 +41,11 @@ class Evaluation:
     return_mean: float
     length_mean: float
     episodes: int
+    outcomes: tuple[bool, ...] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return {**asdict(self), "success_interval": list(self.success_interval)}
+        """Return the fields as JSON types, without the outcomes of single episodes."""
+        return _summary(self)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class EnvEvaluation:
         return_interval: BCa bootstrap interval of it at 95 %; None for one episode.
         length_mean: mean number of steps of an episode.
         episodes: number of episodes.
+        outcomes: whether each episode was a success; None if it is unknown.
     """
 
     success: float | None
@@ -67,10 +70,17 @@ class EnvEvaluation:
     return_interval: tuple[float, float] | None
     length_mean: float
     episodes: int
+    outcomes: tuple[bool, ...] | None = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the fields as JSON types, without the outcomes of single episodes."""
+        return _summary(self)
+
+
+def _summary(evaluation: Evaluation | EnvEvaluation) -> dict[str, Any]:
+    """Return all fields but the outcomes, as JSON types."""
+    values = {each.name: getattr(evaluation, each.name) for each in fields(evaluation) if each.name != "outcomes"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 @overload
@@ -148,6 +158,7 @@ def _evaluate_in_worlds(
         return_mean=float(returns.mean()),
         length_mean=float(lengths.mean()),
         episodes=len(success),
+        outcomes=tuple(success.tolist()),
     )
 
 
@@ -179,6 +190,7 @@ def _evaluate_in_env(
         return_interval=mean_interval(returns) if episodes > 1 else None,
         length_mean=float(lengths.mean()),
         episodes=episodes,
+        outcomes=None if successes is None else tuple(bool(outcome.success) for outcome in outcomes),
     )
 
 

@@ -19,6 +19,7 @@ from ..collect_and_train import HELD_OUT_SEED, sample_transitions, train_for_job
 from ..experiments.executors import available_cores
 from ..experiments.experiment import Grid, MeasureJob
 from ..experiments.jobs import JobProgress, Resources, chosen_device
+from ..experiments.records import Value
 from ..progress import ProgressCallback
 from .agent_object_evaluation import compare_encoder
 from .encoder_rivals import RIVALS, rival_learner
@@ -111,14 +112,12 @@ class AgentObjectBenchmark:
             for name, source in (("encoder", encoder), ("true_state", None))
         ]
         image_jobs = [
-            self._image_policy_job(name.removeprefix("of "), pad, seed, policies)
-            for name, pad in zip(IMAGE_SUCCESSES, (0, self.image_sac.pad), strict=True)
+            self._image_policy_job(name, pad, seed, policies)
+            for name, pad in zip(IMAGE_POLICIES, (0, self.image_sac.pad), strict=True)
         ]
         measure = partial(measure_policies, self, seed, encoder, jobs, image_jobs)
         title, output = f"{self.world}, policies, seed {seed}", folder / f"rl-{seed}.json"
-        names = (*SUCCESSES, *IMAGE_SUCCESSES, "of random actions")
-        trials = {f"success {name}": self.evaluation_episodes for name in names}
-        return [MeasureJob(title, output, measure, "", "", seed, trials=trials, needs=[*jobs, *image_jobs])]
+        return [MeasureJob(title, output, measure, "", "", seed, needs=[*jobs, *image_jobs])]
 
     def _image_policy_job(self, name: str, pad: int, seed: int, folder: Path) -> ImagePolicyTrainingJob:
         steps = self.sac.steps + self.transitions
@@ -133,10 +132,10 @@ class AgentObjectBenchmark:
         return [MeasureJob(title, folder / f"render-{seed}.json", measure, "", "", seed, resources=resources)]
 
 
-SUCCESSES = ("on the encoder", "on ground-truth state")
-"""What policies of the benchmark ``rl`` observe, as in the labels of its table."""
-IMAGE_SUCCESSES = ("of CnnPolicy", "of CnnPolicy with random shifts")
-"""Policies of the benchmark ``rl`` that learn from frames, as in the labels of its table."""
+POLICIES = ("on the encoder", "on ground-truth state")
+"""What policies of the benchmark ``rl`` observe, as in the rows of its table."""
+IMAGE_POLICIES = ("CnnPolicy", "CnnPolicy with random shifts")
+"""Policies of the benchmark ``rl`` that learn from frames, as in the rows of its table."""
 
 
 def measure_encoder(
@@ -223,15 +222,15 @@ def measure_policies(
     jobs: Sequence[PolicyTrainingJob],
     image_jobs: Sequence[ImagePolicyTrainingJob],
     show: JobProgress,
-) -> dict[str, float]:
-    """Return the success rates of policies on an encoder, on ground-truth state and on frames, and the steps they took.
+) -> dict[str, Value]:
+    """Return the outcomes of policies on an encoder, on ground-truth state and on frames, and the steps they took.
 
     Args:
         benchmark: size of the benchmark.
         seed: seed of the policies and of the initial states.
         encoder: folder of the encoder.
-        jobs: jobs that trained the policies, in the order of `SUCCESSES`.
-        image_jobs: jobs that trained and evaluated the policies on frames, in the order of `IMAGE_SUCCESSES`.
+        jobs: jobs that trained the policies, in the order of `POLICIES`.
+        image_jobs: jobs that trained and evaluated the policies on frames, in the order of `IMAGE_POLICIES`.
         show: shows the progress.
     """
     from ...agents.evaluation.rollouts import evaluate_policy, random_policy
@@ -242,22 +241,21 @@ def measure_policies(
 
     batch = task_world_class(benchmark.world)(benchmark.evaluation_episodes, device="cpu")
     players = {
-        SUCCESSES[0]: (observe_latents(load_encoder(encoder)), load_policy(jobs[0].folder)),
-        SUCCESSES[1]: (observe_state, load_policy(jobs[1].folder)),
-        "of random actions": (observe_state, random_policy(batch, seed)),
+        POLICIES[0]: (observe_latents(load_encoder(encoder)), load_policy(jobs[0].folder)),
+        POLICIES[1]: (observe_state, load_policy(jobs[1].folder)),
+        "random actions": (observe_state, random_policy(batch, seed)),
     }
-    success: dict[str, float] = {}
+    figures: dict[str, Value] = {}
     for done, (name, (observe, policy)) in enumerate(players.items()):
         show(done, len(players), "policies")
-        success[name] = evaluate_policy(batch, observe, policy, seed=seed).success
-    success |= {name: job.success() for name, job in zip(IMAGE_SUCCESSES, image_jobs, strict=True)}
-    names = (*SUCCESSES, *IMAGE_SUCCESSES)
-    curves = [*(job.curve_file for job in jobs), *(job.curve_file for job in image_jobs)]
-    steps = [steps_to(curve, benchmark.success) for curve in curves]
-    label = f"{benchmark.success:.0%}".replace("%", " %")
-    figures = {f"success {name}": success[name] for name in (*names, "of random actions")}
-    figures |= {f"steps to {label} {name}": each for name, each in zip(names, steps, strict=True)}
-    return {**figures, "steps, encoder : ground-truth state": steps[0] / steps[1]}
+        figures[f"{name}: success"] = evaluate_policy(batch, observe, policy, seed=seed).outcomes
+    label = f"steps to {benchmark.success:.0%}".replace("%", " %")
+    for name, job in zip(POLICIES, jobs, strict=True):
+        figures[f"{name}: {label}"] = steps_to(job.curve_file, benchmark.success)
+    for name, image_job in zip(IMAGE_POLICIES, image_jobs, strict=True):
+        figures[f"{name}: success"] = image_job.outcomes()
+        figures[f"{name}: {label}"] = steps_to(image_job.curve_file, benchmark.success)
+    return figures
 
 
 def measure_rendering(benchmark: AgentObjectBenchmark, seed: int, device: str, show: JobProgress) -> dict[str, float]:

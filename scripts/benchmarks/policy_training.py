@@ -159,13 +159,14 @@ class ImagePolicyTrainingJob:
         batch = world_cls(self.episodes, device=self.device)
         evaluation = evaluate_policy(batch, observe_pixels, model, seed=self.seed)
         job = {"name": self.name, "world": self.world, "seed": self.seed, "config": to_dict(self.config)}
-        write_json(self.curve_file, {**curve.as_dict(), "evaluation": evaluation.as_dict(), "job": job, **provenance()})
+        outcomes = list(evaluation.outcomes)
+        write_json(self.curve_file, {**curve.as_dict(), "outcomes": outcomes, "job": job, **provenance()})
 
-    def success(self) -> float:
-        """Return the success rate of the evaluation."""
+    def outcomes(self) -> tuple[bool, ...]:
+        """Return whether each episode of the evaluation was a success."""
         from ...envs.storage.artifacts import read_json
 
-        return float(read_json(self.curve_file)["evaluation"]["success"])
+        return tuple(read_json(self.curve_file)["outcomes"])
 
 
 def _shown(show: JobProgress, steps: int) -> Callable[[int, LearningCurve], None]:

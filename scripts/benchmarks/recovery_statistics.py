@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...envs.storage.artifacts import read_json, write_json
 from ..collect_and_train import HELD_OUT_SEED
 from ..experiments.jobs import JobProgress
-from ..experiments.records import MeasuredRun
+from ..experiments.records import MeasuredRun, Value
 from .recovery_config import Onset, condition_name
 from .recovery_methods.registry import (
     BASE_POLICY,
@@ -19,10 +20,7 @@ from .recovery_methods.registry import (
     recovery_method,
 )
 from .recovery_run import RecoveryRun
-from .recovery_trials import main_conditions, measures_file, read_outcomes, trials_file
-
-RATES = ("success", "harmed", "harmed_when_pushed", "false_interventions")
-"""Endings of the labels of rates."""
+from .recovery_trials import measures_file, read_outcomes, trials_file
 
 
 def measured_runs(run: RecoveryRun) -> list[MeasuredRun]:
@@ -31,28 +29,12 @@ def measured_runs(run: RecoveryRun) -> list[MeasuredRun]:
     Args:
         run: run whose trials have been played.
     """
-    figures = aggregate(run) | read_json(step_time_file(run))
-    rows = MeasuredRun.from_labels(run.seed, figures)
-    return [
-        MeasuredRun("", each.task, each.seed, each.values, _trials(run, each.task or PROPOSED_METHOD, each.values))
-        for each in rows
-    ]
+    rows = MeasuredRun.from_labels(run.seed, aggregate(run) | read_json(step_time_file(run)))
+    return [replace(each, task="", method=each.task) for each in rows]
 
 
-def _trials(run: RecoveryRun, name: str, values: Any) -> dict[str, int]:
-    """Return the number of episodes behind each rate of a method.
-
-    False interventions are counted in episodes in which the base policy of the method succeeds without a perturbation,
-    the other rates in all pairs.
-    """
-    pairs = main_conditions(run.config, name in ablation_methods())["clean"][0]
-    clean = read_outcomes(run, recovery_method(name).base_policy)["clean/success"]
-    counted = {"false_interventions": int(clean[:pairs].sum())}
-    return {each: counted.get(each, pairs) for each in values if each.endswith(RATES)}
-
-
-def aggregate(run: RecoveryRun) -> dict[str, float]:
-    """Return the figures of a seed.
+def aggregate(run: RecoveryRun) -> dict[str, Value]:
+    """Return the figures of a seed; rates as outcomes of episodes.
 
     Figures without a name are of the proposed method; ``"name: figure"`` are of a method. An episode is harmed if the
     base policy succeeds without a perturbation and the method fails. False interventions are the share of the episodes
@@ -65,18 +47,18 @@ def aggregate(run: RecoveryRun) -> dict[str, float]:
     """
     names = [*compared_methods(), *ablation_methods()]
     played = {name: read_outcomes(run, name) for name in names if trials_file(run, name).exists()}
-    result = _headline(run, played[BASE_POLICY], played[PROPOSED_METHOD])
+    result: dict[str, Value] = _headline(run, played[BASE_POLICY], played[PROPOSED_METHOD])
     for name, outcomes in played.items():
         result |= _rates(name, outcomes, played[recovery_method(name).base_policy]["clean/success"])
     swept = [name for name in compared_methods() if trials_file(run, name, sweep=True).exists()]
     if len(swept) == len(compared_methods()):
         for name in swept:
             result |= _sweep_figures(run, name, played[BASE_POLICY]["clean/length"])
-    measures: dict[str, float] = read_json(measures_file(run))
-    return {label: float(value) for label, value in result.items()} | measures
+    measures: dict[str, Value] = read_json(measures_file(run))
+    return result | measures
 
 
-def _headline(run: RecoveryRun, base: dict[str, Any], proposed: dict[str, Any]) -> dict[str, Any]:
+def _headline(run: RecoveryRun, base: dict[str, Any], proposed: dict[str, Any]) -> dict[str, Value]:
     """Return the figures of the proposed method against the base policy."""
     import numpy as np
 
@@ -84,32 +66,32 @@ def _headline(run: RecoveryRun, base: dict[str, Any], proposed: dict[str, Any]) 
     steps = proposed["pushed/recovery_steps"][proposed["pushed/triggered"]]
     left = run.episode_steps - run.perturbation.end
     return {
-        "clean_success": clean.mean(),
-        "pushed_success": pushed.mean(),
-        "recovered_success": recovered.mean(),
-        "recovered_share_of_clean": recovered.mean() / max(clean.mean(), 1e-9),
-        "harmed": (clean & ~proposed["clean/success"]).mean(),
-        "harmed_when_pushed": (pushed & ~recovered).mean(),
-        "false_interventions": _mean(proposed["clean/triggered"][clean]),
+        "clean_success": _outcomes(clean),
+        "pushed_success": _outcomes(pushed),
+        "recovered_success": _outcomes(recovered),
+        "recovered_share_of_clean": float(recovered.mean() / max(clean.mean(), 1e-9)),
+        "harmed": _outcomes(clean & ~proposed["clean/success"]),
+        "harmed_when_pushed": _outcomes(pushed & ~recovered),
+        "false_interventions": _outcomes(proposed["clean/triggered"][clean]),
         "pairs": run.config.pairs,
-        "push_receipt_mean": base["pushed/receipt"].mean(),
-        "recovery_steps_median": np.median(np.minimum(steps, left)) if len(steps) else 0.0,
+        "push_receipt_mean": float(base["pushed/receipt"].mean()),
+        "recovery_steps_median": float(np.median(np.minimum(steps, left))) if len(steps) else 0.0,
     }
 
 
-def _rates(name: str, outcomes: dict[str, Any], clean: Any) -> dict[str, Any]:
+def _rates(name: str, outcomes: dict[str, Any], clean: Any) -> dict[str, Value]:
     """Return the rates of a method; ``clean`` is the success of its base policy without a perturbation."""
     same = clean[: len(outcomes["clean/success"])]
     return {
-        f"{name}: clean_success": outcomes["clean/success"].mean(),
-        f"{name}: pushed_success": outcomes["pushed/success"].mean(),
-        f"{name}: harmed": (same & ~outcomes["clean/success"]).mean(),
-        f"{name}: false_interventions": _mean(outcomes["clean/triggered"][same]),
+        f"{name}: clean_success": _outcomes(outcomes["clean/success"]),
+        f"{name}: pushed_success": _outcomes(outcomes["pushed/success"]),
+        f"{name}: harmed": _outcomes(same & ~outcomes["clean/success"]),
+        f"{name}: false_interventions": _outcomes(outcomes["clean/triggered"][same]),
     }
 
 
-def _sweep_figures(run: RecoveryRun, name: str, length: Any) -> dict[str, float]:
-    """Return the success of a method in every condition, over episodes that lasted until the perturbation began.
+def _sweep_figures(run: RecoveryRun, name: str, length: Any) -> dict[str, Value]:
+    """Return the outcomes of a method in every condition, of episodes that lasted until the perturbation began.
 
     ``"sweep_mean"`` is the mean over conditions with a fixed onset, ``"random_onset_mean"`` over the others.
 
@@ -120,22 +102,24 @@ def _sweep_figures(run: RecoveryRun, name: str, length: Any) -> dict[str, float]
     """
     import numpy as np
 
-    outcomes = read_outcomes(run, name, sweep=True)
+    played = read_outcomes(run, name, sweep=True)
 
-    def rates(onset: Onset) -> dict[str, float]:
+    def found(onset: Onset) -> dict[str, Any]:
         conditions = [condition_name(magnitude, onset) for magnitude in run.config.sweep_magnitudes]
-        return {each: _lasting_success(outcomes, each, length) for each in conditions}
+        return {each: _lasting(played, each, length) for each in conditions}
 
-    fixed = {label: rate for onset in run.config.fixed_onsets for label, rate in rates(onset).items()}
-    random = rates("random")
-    means = {"sweep_mean": _mean(np.array([*fixed.values()])), "random_onset_mean": _mean(np.array([*random.values()]))}
-    return {f"{name}: {label}": value for label, value in (means | fixed | random).items()}
+    fixed = {label: each for onset in run.config.fixed_onsets for label, each in found(onset).items()}
+    random = found("random")
+    figures: dict[str, Value] = {"sweep_mean": float(np.mean([each.mean() for each in fixed.values() if len(each)]))}
+    figures["random_onset_mean"] = _outcomes(np.concatenate([*random.values()]))  # each has the same episodes
+    figures |= {label: _outcomes(each) for label, each in (fixed | random).items()}
+    return {f"{name}: {label}": value for label, value in figures.items()}
 
 
-def _lasting_success(outcomes: dict[str, Any], condition: str, length: Any) -> float:
-    """Return the success in a condition, over pairs whose clean episode lasted until the perturbation began."""
-    success, onset = outcomes[f"{condition}/success"], outcomes[f"{condition}/onset"]
-    return _mean(success[length[: len(success)] > onset])
+def _lasting(played: dict[str, Any], condition: str, length: Any) -> Any:
+    """Return the successes in a condition, over pairs whose clean episode lasted until the perturbation began."""
+    success, onset = played[f"{condition}/success"], played[f"{condition}/onset"]
+    return success[length[: len(success)] > onset]
 
 
 def step_time_file(run: RecoveryRun) -> Path:
@@ -173,6 +157,6 @@ def step_milliseconds(run: RecoveryRun, repeats: int = 100) -> float:
     return 1000 * (medians[1] - medians[0])
 
 
-def _mean(values: Any) -> float:
-    """Return the mean, and zero for no values, since JSON has no NaN."""
-    return float(values.mean()) if len(values) else 0.0
+def _outcomes(values: Any) -> Value:
+    """Return outcomes for the records, and zero for no episodes."""
+    return tuple(values.tolist()) if len(values) else 0.0

@@ -15,7 +15,7 @@ from .command import Command, Device
 from .registry import register_command
 
 if TYPE_CHECKING:
-    from ..experiments.records import Provenance
+    from ..experiments.records import Provenance, Records
     from ..experiments.summaries import Summary
 
 Summaries = Mapping[str, "Summary"]
@@ -23,6 +23,9 @@ Summaries = Mapping[str, "Summary"]
 
 MARK = re.compile(r"<!-- table: (\S+)((?: \S+)*) -->\n.*?<!-- end -->", re.DOTALL)
 """Place of a table: the name of its result file, and the columns if it compares rows."""
+
+RIVAL = "against"
+"""Word between the metric and the rival of a table of differences."""
 
 RENAMED = {
     "back to the last place, no restart": "no restart",
@@ -46,7 +49,8 @@ class Tables(Command):
 
     A table comes from one commit and one configuration, or the command fails and says which runs to repeat. It goes
     between the marks `<!-- table: NAME COLUMN... -->` and `<!-- end -->`. NAME is a file of the results folder without
-    its ending. A column of several words is quoted. Without columns, the table has a row for every figure.
+    its ending. A column of several words is quoted. Without columns, the table has a row for every figure. With
+    `METRIC against ROW`, it has the differences of a success rate to that of a row, over the same seeds and episodes.
     """
 
     seed: tyro.conf.Suppress[int] = 0
@@ -97,7 +101,10 @@ def fill(text: str, results: Path) -> str:
         records = Records.load(results / f"{name}.jsonl")
         source = records.only_source()
         figures = {_current_name(label): summary for label, summary in summarize_records(records).items()}
-        lines = comparison_table(figures, columns) if columns else figure_table(figures)
+        if columns[1:2] == [RIVAL]:
+            lines = difference_table(records, columns[0], " ".join(columns[2:]))
+        else:
+            lines = comparison_table(figures, columns) if columns else figure_table(figures)
         note = origin(source, records.seeds)
         return "\n".join([f"<!-- table: {name}{match.group(2)} -->", *lines, "", note, "<!-- end -->"])
 
@@ -121,6 +128,26 @@ def comparison_table(figures: Summaries, columns: list[str]) -> list[str]:
         cells = (figures.get(f"{row}: {column}") for column in columns)
         lines.append(f"| {row} | {' | '.join('' if cell is None else _with_interval(cell) for cell in cells)} |")
     return lines
+
+
+def difference_table(records: Records, metric: str, rival: str) -> list[str]:
+    """Return the lines of a table of the differences of a success rate to that of a rival, paired by episode."""
+    from ..experiments.summaries import compare_with
+
+    lines = [
+        f"| | difference to {rival} | 95 % interval | p | interquartile mean | probability of improvement |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row, found in compare_with(records, metric, rival).items():
+        paired = found.paired
+        interval = " – ".join(map(_short, (paired.low, paired.high)))
+        others = " | ".join(map(_short, (found.interquartile_mean, found.improvement)))
+        lines.append(f"| {row} | {_short(paired.difference)} | {interval} | {_p_value(paired.p_value)} | {others} |")
+    return lines
+
+
+def _p_value(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def origin(source: Provenance, seeds: list[int]) -> str:

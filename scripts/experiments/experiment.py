@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +13,10 @@ from ...envs.storage.output_paths import check_folder
 from .executors import JobExecutor, LocalExecutor
 from .jobs import Job, JobProgress, Resources
 from .provenance import code_version, command_line, content_key, machine, without_places
-from .records import MeasuredRun, Provenance, Records, publish
+from .records import MeasuredRun, Provenance, Records, Value, publish
 from .scheduler import RunJobs, run_jobs
 
-Values = Mapping[str, "float | str"]
+Values = Mapping[str, Value]
 """Values by metric; or by ``"row: metric"``, for a job that measures several rows of a table."""
 
 
@@ -31,7 +31,6 @@ class MeasureJob:
         task: what is to be done, such as the name of an environment; for values by row, the part before the row.
         method: what does it; empty if there is one method only.
         seed: seed of the run.
-        trials: number of episodes behind the metrics that are success rates, by metric.
         needs: jobs that must be done before.
         resources: what it occupies while it runs.
     """
@@ -42,7 +41,6 @@ class MeasureJob:
     task: str
     method: str
     seed: int
-    trials: Mapping[str, int] = field(default_factory=dict)
     needs: Sequence[Job] = ()
     resources: Resources = Resources()
 
@@ -55,7 +53,7 @@ class MeasureJob:
         """Measure, and write the values.
 
         Raises:
-            ValueError: there are no values, or one is neither a finite number nor a text.
+            ValueError: there are no values, or one is neither a finite number nor a text nor outcomes.
         """
         began = time.monotonic()
         values = dict(self.measure(show))
@@ -67,17 +65,10 @@ class MeasureJob:
     def measured(self) -> list[MeasuredRun]:
         """Return the values of a job that is done, a run for each row."""
         found = read_json(self.output)
-        runs = MeasuredRun.from_labels(self.seed, found["values"], trials=self.trials, seconds=found["seconds"])
+        values = {label: tuple(value) if isinstance(value, list) else value for label, value in found["values"].items()}
         return [
-            MeasuredRun(
-                ", ".join(filter(None, (self.task, run.task))),
-                self.method,
-                run.seed,
-                run.values,
-                run.trials,
-                run.seconds,
-            )
-            for run in runs
+            replace(run, task=", ".join(filter(None, (self.task, run.task))), method=self.method)
+            for run in MeasuredRun.from_labels(self.seed, values, seconds=found["seconds"])
         ]
 
 

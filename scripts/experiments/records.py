@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 KEYS = ("task", "method", "seed", "metric")
 """Columns that tell records apart."""
-COLUMNS = (*KEYS, "value", "trials", "seconds", "provenance")
+COLUMNS = (*KEYS, "value", "trials", "outcomes", "seconds", "provenance")
 """Columns of the records."""
+
+Outcomes = tuple[bool, ...]
+"""Whether each episode was a success. The record holds their mean, their number, and a digit 0 or 1 for each."""
+Value = float | str | Outcomes
+"""A number, a text such as the name of a package, or the outcomes behind a success rate."""
 
 
 @dataclass(frozen=True)
@@ -30,33 +35,34 @@ class MeasuredRun:
         task: what was to be done, such as the name of an environment.
         method: what did it; empty if there is one method only.
         seed: seed of the run.
-        values: numbers, or texts such as the name of a package, by metric.
-        trials: number of episodes behind each success rate among the values.
+        values: numbers, texts, or outcomes of episodes, by metric. Methods of the same task and seed play the same
+            episodes in the same order, so that their outcomes are paired.
         seconds: seconds that the run took.
 
     Raises:
-        ValueError: a value is neither a finite number nor a text, or the seed is no integer.
+        ValueError: a value is neither a finite number nor a text nor outcomes, or the seed is no integer.
     """
 
     task: str
     method: str
     seed: int
-    values: Mapping[str, float | str]
-    trials: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, Value]
     seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int):
             raise ValueError(f"expected an integer as seed, got {self.seed!r}")
         for metric, value in self.values.items():
-            if not isinstance(value, str) and not (isinstance(value, int | float) and math.isfinite(value)):
+            if not _is_value(value):
                 name = ", ".join(filter(None, (self.task, self.method, f"seed {self.seed}")))
-                raise ValueError(f"expected a finite int or float or a text as {metric} of {name}, got {value!r}")
+                raise ValueError(
+                    f"expected a finite int or float, a text or a tuple of bools as {metric} of {name}, got {value!r}"
+                )
 
     @classmethod
-    def from_labels(cls, seed: int, figures: Mapping[str, float | str], **options: Any) -> list[MeasuredRun]:
+    def from_labels(cls, seed: int, figures: Mapping[str, Value], **options: Any) -> list[MeasuredRun]:
         """Return a run for each row of figures ``"row: metric"``; a figure without a row is of the empty task."""
-        rows: dict[str, dict[str, float | str]] = {}
+        rows: dict[str, dict[str, Value]] = {}
         for label, value in figures.items():
             row, _, metric = label.rpartition(": ")
             rows.setdefault(row, {})[metric] = value
@@ -107,7 +113,7 @@ class Records:
             ValueError: two runs have the same task, method, seed and metric.
         """
         rows = [
-            (run.task, run.method, run.seed, metric, value, run.trials.get(metric), run.seconds, source.key)
+            (run.task, run.method, run.seed, metric, *_columns_of(value), run.seconds, source.key)
             for run in runs
             for metric, value in run.values.items()
         ]
@@ -207,6 +213,20 @@ def publish(file: Path, runs: Sequence[MeasuredRun], source: Provenance) -> Reco
     return records
 
 
+def _is_value(value: Any) -> bool:
+    """Return whether this is a finite number, a text, or outcomes of at least one episode."""
+    if isinstance(value, tuple):
+        return bool(value) and all(isinstance(each, bool) for each in value)
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
+
+
+def _columns_of(value: Value) -> tuple[float | str, int | None, str | None]:
+    """Return the columns ``value``, ``trials`` and ``outcomes``."""
+    if isinstance(value, tuple):
+        return sum(value) / len(value), len(value), "".join(str(int(each)) for each in value)
+    return value, None, None
+
+
 def _table(rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     """Return a table with the columns `COLUMNS`."""
     import pandas as pd  # here, since the command line starts faster without it
@@ -247,11 +267,15 @@ def _checked_row(line: Mapping[str, Any]) -> list[Any]:
 
     Raises:
         KeyError: a column is missing.
-        ValueError: its seed, its value or its number of episodes is of another type.
+        ValueError: its seed, its value or its number of episodes is of another type, or its outcomes do not fit these.
     """
     MeasuredRun(line["task"], line["method"], line["seed"], {line["metric"]: line["value"]})
     if not isinstance(line.get("trials", 0), int):
         raise ValueError(f"expected an integer as trials, got {line['trials']!r}")
+    if (digits := line.get("outcomes")) is not None:
+        outcomes = tuple({"0": False, "1": True}[digit] for digit in digits)
+        if _columns_of(outcomes)[:2] != (line["value"], line["trials"]):
+            raise ValueError(f"expected outcomes with the mean {line['value']!r} of {line['trials']}, got {digits!r}")
     return [line.get(name) for name in COLUMNS]
 
 

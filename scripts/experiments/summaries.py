@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .records import Records
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ...agents.evaluation.seed_statistics import PairedComparison
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,75 @@ def summarize_records(records: Records) -> dict[str, Summary]:
         trials = None if ordered["trials"].isna().any() else ordered["trials"].astype(int).tolist()
         summaries[row_label(task, method, metric)] = summarize(ordered["value"].tolist(), trials)
     return summaries
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """Compare a row of a table with a rival, over the same seeds and episodes.
+
+    Attributes:
+        paired: difference of their success rates, with its interval and p-value.
+        interquartile_mean: of the success rates of the row over seeds.
+        improvement: probability that a run of the row scores more than a run of the rival.
+    """
+
+    paired: PairedComparison
+    interquartile_mean: float
+    improvement: float
+
+
+def compare_with(records: Records, metric: str, rival: str) -> dict[str, Rivalry]:
+    """Return the comparison of every other row with a rival, by ``"task, method"``, in the order of the records.
+
+    Rows that other episodes were played for, such as ablations with fewer of them, are left out.
+
+    Args:
+        records: at least two seeds; the records have the outcomes of the metric.
+        metric: name of a success rate.
+        rival: ``"task, method"`` of the rival.
+
+    Raises:
+        ValueError: no row has this name and outcomes of the metric.
+    """
+    from ...agents.evaluation.seed_statistics import (
+        compare_paired_seeds,
+        interquartile_mean,
+        probability_of_improvement,
+    )
+
+    rows = _outcomes_by_row(records, metric)
+    if rival not in rows:
+        raise ValueError(f"expected a row with outcomes of {metric}, one of {list(rows)}, got {rival!r}")
+    theirs = rows[rival]
+    paired = {name: each for name, each in rows.items() if name != rival and _episodes(each) == _episodes(theirs)}
+    rates = {name: [each.mean() for each in rows[name].values()] for name in [rival, *paired]}
+    return {
+        name: Rivalry(
+            compare_paired_seeds([*each.values()], [*theirs.values()]),
+            interquartile_mean(rates[name]),
+            probability_of_improvement(rates[name], rates[rival]),
+        )
+        for name, each in paired.items()
+    }
+
+
+def _outcomes_by_row(records: Records, metric: str) -> dict[str, dict[int, NDArray[np.bool_]]]:
+    """Return the outcomes of a metric by row and seed, in the order of seeds."""
+    import numpy as np
+
+    table = records.table[(records.table["metric"] == metric) & records.table["outcomes"].notna()].sort_values("seed")
+    return {
+        ", ".join(filter(None, (task, method))): {
+            seed: np.frombuffer(digits.encode(), np.uint8) == ord("1")
+            for seed, digits in zip(rows["seed"], rows["outcomes"], strict=True)
+        }
+        for (task, method), rows in table.groupby(["task", "method"], sort=False)
+    }
+
+
+def _episodes(outcomes: Mapping[int, NDArray[np.bool_]]) -> dict[int, int]:
+    """Return the number of episodes of each seed."""
+    return {seed: len(each) for seed, each in outcomes.items()}
 
 
 def row_label(task: str, method: str, metric: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ....envs.named_registry import Registry
+from ...experiments.records import Value
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class InstrumentRun:
         return self.results_dir / f"{self.tool}_{name}.png"
 
 
-MeasureInstrument = Callable[[InstrumentRun], dict[str, float | str]]
+MeasureInstrument = Callable[[InstrumentRun], Mapping[str, Value]]
 """Returns values by ``"row: column"`` of the table."""
 
 INSTRUMENTS: Registry[MeasureInstrument] = Registry("instrument", "equiact.scripts.benchmarks.instruments")

@@ -29,6 +29,7 @@ from ....representations.encoders.class_pose import ClassPoseConfig
 from ....representations.encoders.encoder import Encoder
 from ....representations.learning.config import OptimConfig, scale_steps
 from ....representations.learning.training import train_encoder
+from ...experiments.records import Outcomes, Value
 from .instrument import InstrumentRun, register_instrument
 from .stitching_digits import DigitsConfig, measure_digits
 from .stitching_worlds import ColouredPointers, Pointing, SideSoccer, collect_in, in_side_axes
@@ -36,8 +37,8 @@ from .stitching_worlds import ColouredPointers, Pointing, SideSoccer, collect_in
 Floats = NDArray[np.floating[Any]]
 LearnPolicy = Callable[[Encoder], PolicyLike]
 """Return a policy trained on the latents of an encoder."""
-Evaluate = Callable[[Encoder, PolicyLike], float]
-"""Return the success of a policy that sees the latents of an encoder."""
+Evaluate = Callable[[Encoder, PolicyLike], Outcomes]
+"""Return whether each episode of a policy that sees the latents of an encoder is a success."""
 
 RELATIVE = {"cosine": CosineRelative, "robust": RobustRelative}
 METHODS = ("absolute", "cosine", "robust", "procrustes", "linear", "isometric")
@@ -69,8 +70,8 @@ class StitchingConfig:
 
     transitions: int = 12_000
     encoder_share: float = 1.0
-    pointer_transitions: int = 6000
-    pointer_steps: int = 2000
+    pointer_transitions: int = 8000
+    pointer_steps: int = 4000
     backbone: str = "wide_spatial_softmax"
     anchors: int = 64
     episodes: int = 200
@@ -80,8 +81,8 @@ class StitchingConfig:
 
 
 QUICK = StitchingConfig(
-    pointer_transitions=2000,
-    pointer_steps=400,
+    pointer_transitions=4000,
+    pointer_steps=1600,
     episodes=50,
     digits=DigitsConfig(activations=("ReLU", "Tanh"), steps=200),
 )
@@ -89,7 +90,7 @@ QUICK = StitchingConfig(
 
 
 @register_instrument("stitching")
-def run_stitching(run: InstrumentRun) -> dict[str, float | str]:
+def run_stitching(run: InstrumentRun) -> dict[str, Value]:
     """Measure the success of policies of encoder A on encoders B, and the accuracy of heads on other networks."""
     config = QUICK if run.quick else StitchingConfig()
     figures = {**measure_soccer(config, run.seed), **measure_pointers(config, run.seed)}
@@ -136,23 +137,23 @@ class PolicyTest:
         policies = {name: learn(StitchedEncoder(each, scales[name])) for name, each in seen.items()}
         return cls(encoder, policies, scales, frames, anchors)
 
-    def success(self, seen: str, encoder: Encoder, evaluate: Evaluate) -> float:
-        """Return the success of a policy on the coordinates of an encoder.
+    def success(self, seen: str, encoder: Encoder, evaluate: Evaluate) -> Outcomes:
+        """Return the outcomes of a policy on the coordinates of an encoder.
 
         Args:
             seen: what the policy sees: ``"absolute"``, ``"cosine"`` or ``"robust"``.
             encoder: its latents are these coordinates.
-            evaluate: returns the success.
+            evaluate: returns the outcomes of episodes.
         """
         return evaluate(StitchedEncoder(encoder, self.scales[seen]), self.policies[seen])
 
-    def own(self, evaluate: Evaluate) -> dict[str, float]:
-        """Return the success on encoder A itself, by what the policy sees."""
+    def own(self, evaluate: Evaluate) -> dict[str, Value]:
+        """Return the outcomes on encoder A itself, by what the policy sees."""
         encoders = {"absolute": self.encoder, **_relative_encoders(self.encoder, self.frames[self.anchors])}
         return {name: self.success(name, each, evaluate) for name, each in encoders.items()}
 
-    def stitched(self, other: Encoder, frames: NDArray[np.uint8], evaluate: Evaluate) -> dict[str, float]:
-        """Return the success on encoder B by method, and the agreement of the encoders.
+    def stitched(self, other: Encoder, frames: NDArray[np.uint8], evaluate: Evaluate) -> dict[str, Value]:
+        """Return the outcomes on encoder B by method, and the agreement of the encoders.
 
         The ``"agreement"`` is R² of a linear alignment on states that are no anchors. It is low if one of the encoders
         was trained badly, which no stitching repairs.
@@ -160,13 +161,13 @@ class PolicyTest:
         Args:
             other: encoder B.
             frames: frames of the states, as B sees them, ``(n, H, W, C)``.
-            evaluate: returns the success.
+            evaluate: returns the outcomes of episodes.
         """
         anchors, rest = self.anchors, np.setdiff1d(np.arange(len(frames)), self.anchors)[:AGREEMENT_STATES]
         pair = other.encode_flat(frames[anchors]), self.encoder.encode_flat(self.frames[anchors])
         fitted = {name: fit(*pair) for name, fit in suiting_alignments(self.encoder).items()}
         measured = other.encode_flat(frames[rest]), self.encoder.encode_flat(self.frames[rest])
-        success = {"agreement": score_alignment(fitted["linear"], *measured).r2}
+        success: dict[str, Value] = {"agreement": score_alignment(fitted["linear"], *measured).r2}
         for name, alignment in fitted.items():
             column = "isometric" if name == "class-pose" else name
             success[column] = self.success("absolute", StitchedEncoder(other, alignment), evaluate)
@@ -189,8 +190,8 @@ def train_policy(world_cls: type[TaskWorld], config: SACConfig, seed: int, encod
     return train_sac(lambda count: world_cls(count, device="cpu"), observe_latents(encoder), config, seed=seed)[0]
 
 
-def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
-    """Return success in Soccer by ``"row: method"``: encoders of another seed, backbone, camera and unit."""
+def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, Value]:
+    """Return outcomes in Soccer by ``"row: method"``: encoders of another seed, backbone, camera and unit."""
     front, side = collect_in(Soccer, config.transitions, seed), collect_in(SideSoccer, config.transitions, seed)
     learn = partial(_agent_object, config, seed)
     one, other = learn(front, "A"), learn(front, "B")
@@ -199,7 +200,7 @@ def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
     at_front, at_side = front.frames[seen_front], side.frames[seen_side]
     anchors = draw_anchors(len(seen_front), config.anchors, seed)
     test = PolicyTest.train(one, at_front, anchors, partial(train_policy, Soccer, config.soccer, seed))
-    play, play_at_side = (partial(_success, world_cls, config.episodes, seed) for world_cls in (Soccer, SideSoccer))
+    play, play_at_side = (partial(_play, world_cls, config.episodes, seed) for world_cls in (Soccer, SideSoccer))
     rows = {
         "soccer, encoder A itself": test.own(play),
         "soccer, other seed": test.stitched(other, at_front, play),
@@ -210,14 +211,14 @@ def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, float]:
     return _flat(rows)
 
 
-def measure_pointers(config: StitchingConfig, seed: int) -> dict[str, float]:
-    """Return success in pointing with class–pose encoders of another seed, by ``"row: method"``."""
+def measure_pointers(config: StitchingConfig, seed: int) -> dict[str, Value]:
+    """Return outcomes in pointing with class–pose encoders of another seed, by ``"row: method"``."""
     data = collect_in(ColouredPointers, config.pointer_transitions, seed)
     learning = ClassPoseConfig(backbone="strided", class_dim=4, optim=OptimConfig(steps=config.pointer_steps))
     one, other = (train_encoder(data, learning, seed=encoder_seed(seed, each), device="cpu") for each in ("A", "B"))
     anchors = draw_anchors(len(data.frames), config.anchors, seed)
     test = PolicyTest.train(one, data.frames, anchors, partial(train_policy, Pointing, config.pointing, seed))
-    point = partial(_success, Pointing, config.episodes, seed)
+    point = partial(_play, Pointing, config.episodes, seed)
     rows = {
         "class-pose, encoder A itself": test.own(point),
         "class-pose, other seed": test.stitched(other, data.frames, point),
@@ -247,24 +248,24 @@ def _in_other_units(encoder: Encoder) -> Encoder:
     return StitchedEncoder(encoder, AffineAlignment(np.kron(np.eye(2), axes), np.tile([3.0, -1.0], 2)))
 
 
-def _success(world_cls: type[TaskWorld], episodes: int, seed: int, encoder: Encoder, policy: PolicyLike) -> float:
-    """Return the share of episodes that are a success."""
+def _play(world_cls: type[TaskWorld], episodes: int, seed: int, encoder: Encoder, policy: PolicyLike) -> Outcomes:
+    """Return whether each episode is a success."""
     world = world_cls(episodes, device="cpu")
     try:
-        return evaluate_policy(world, observe_latents(encoder), policy, seed=seed).success
+        return evaluate_policy(world, observe_latents(encoder), policy, seed=seed).outcomes
     finally:
         world.close()
 
 
-def _flat(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def _flat(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
     return {f"{row}: {column}": value for row, columns in rows.items() for column, value in columns.items()}
 
 
-def draw_success(figures: Mapping[str, float], file: Any) -> None:
+def draw_success(figures: Mapping[str, Value], file: Any) -> None:
     """Write a bar chart of the success of each method on each encoder.
 
     Args:
-        figures: success by ``"row: method"``.
+        figures: outcomes by ``"row: method"``.
         file: PNG file.
     """
     from matplotlib import colormaps
@@ -272,11 +273,12 @@ def draw_success(figures: Mapping[str, float], file: Any) -> None:
     from ...reports.figure_registry import save_figure
 
     rows = list(dict.fromkeys(label.split(": ")[0] for label in figures))
+    success = {label: np.mean(each) for label, each in figures.items() if isinstance(each, tuple)}
 
     def draw(figure: Any) -> None:
         axis = figure.subplots()
         for index, method in enumerate(METHODS):
-            values = [figures.get(f"{row}: {method}", np.nan) for row in rows]
+            values = [success.get(f"{row}: {method}", np.nan) for row in rows]
             places = np.arange(len(rows)) + (index - 2.5) / 7
             axis.bar(places, values, 1 / 7, label=method, color=colormaps["tab10"](index))
         names = [row.replace(", ", "\n").replace("other camera and", "other camera\nand") for row in rows]

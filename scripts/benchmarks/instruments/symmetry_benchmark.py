@@ -19,6 +19,7 @@ from ....representations.analysis.symmetry.orbit_pairs import (
     invariant_forms_table,
     sample_orbit_pairs,
 )
+from ...experiments.records import Value
 from .instrument import InstrumentRun, register_instrument
 from .symmetry_images import FiniteWorld, make_world, sample_actions, sample_states
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ....representations.analysis.symmetry.action_data import ActionData
     from ....representations.analysis.symmetry.action_group import ActionGroup
 
-Figures = dict[str, float | str]
+Figures = dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def measure_groups(seed: int, config: SymmetryBenchmarkConfig) -> tuple[Figures,
             figures[f"{name}: margin"] = found[name].margin
         except NoGroupFoundError:
             right = False
-        figures[f"{name}: spectral network"] = float(right)
+        figures[f"{name}: spectral network"] = (right,)
         figures[f"{name}: seconds"] = time.perf_counter() - began
-        figures[f"{name}: invariant forms"] = float(_by_forms(group, x, y))
+        figures[f"{name}: invariant forms"] = (_by_forms(group, x, y),)
         if name in config.published_groups:
             figures[f"{name}: published"] = 1.0
     return figures, found
@@ -143,12 +144,12 @@ def measure_images(seed: int, name: str, config: SymmetryBenchmarkConfig) -> Fig
         data = sample_actions(world, config.transitions, disturbed, seed)
         if disturbed or config.exact_images:
             learned = _by_encoder(data, seed)
-            figures[f"{row}: encoder"] = float(_is_right(learned, known))
+            figures[f"{row}: encoder"] = (_is_right(learned, known),)
             if learned is not None:
                 figures[f"{row}: margin"] = learned.found.margin
-        figures[f"{row}: linear"] = float(_is_right(_by_linear_maps(data), known))
+        figures[f"{row}: linear"] = (_is_right(_by_linear_maps(data), known),)
         small = sample_actions(world, config.counted_transitions, disturbed, seed)
-        figures[f"{row}: counting"] = float(_is_right(_by_counting(small), known))
+        figures[f"{row}: counting"] = (_is_right(_by_counting(small), known),)
     for column, given in (("known group", known), ("discovered group", learned)):
         if given is not None:
             figures[f"hit rate {name}: {column}"] = _hit_rate(world, given, data, config, seed)

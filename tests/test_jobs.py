@@ -17,7 +17,7 @@ from equiact.envs.storage.artifacts import ArtifactError
 from equiact.envs.storage.output_paths import file_lock
 from equiact.scripts.experiments import worker
 from equiact.scripts.experiments.executors import LocalExecutor, make_executor
-from equiact.scripts.experiments.jobs import Job, JobProgress, Resources, missing_jobs
+from equiact.scripts.experiments.jobs import Job, JobProgress, Resources, chosen_device, missing_jobs
 from equiact.scripts.experiments.scheduler import run_in_process, run_jobs
 from equiact.scripts.experiments.worker import execute, lock_file, progress_file
 from threadpoolctl import threadpool_info
@@ -292,3 +292,12 @@ def _wait_until(condition: object, seconds: float = 30.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "nothing happened for half a minute"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("has_gpu", "chosen"), [(True, "cuda"), (False, "cpu")])
+def test_a_job_on_any_device_takes_a_gpu_if_there_is_one(
+    has_gpu: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert chosen_device("auto") == chosen and Resources.on("auto", 2) == Resources(2, gpus=int(has_gpu))
+    assert [chosen_device(name) for name in ("cpu", "cuda:1")] == ["cpu", "cuda:1"], "as it was asked for"

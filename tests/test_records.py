@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,15 @@ def test_records_say_at_which_commits_their_seeds_were_evaluated_before(tmp_path
     assert Records.load(file).only_source().evaluated_before == ("aaa", "bbb")
     publish(file, runs(5, 6), source("ddd"))
     assert Records.load(file).only_source().evaluated_before == (), "these seeds are fresh"
+
+
+def test_commands_that_write_the_same_file_take_turns(tmp_path: Path) -> None:
+    """Each adds its own seed, and none loses that of another."""
+    file = tmp_path / "r.jsonl"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: publish(file, runs(seed), source()), range(24)))
+    assert Records.load(file).seeds == list(range(24))
+    assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
 
 
 def test_a_run_counts_once() -> None:

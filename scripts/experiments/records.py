@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...envs.storage.file_access import ArtifactError, read_regular, write_atomically
 from ...envs.storage.json_npz import MARK
+from ...envs.storage.output_paths import file_lock
 from .provenance import content_key
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ KEYS = ("task", "method", "seed", "metric")
 """Columns that tell records apart."""
 COLUMNS = (*KEYS, "value", "trials", "outcomes", "seconds", "provenance")
 """Columns of the records."""
+
+PATIENCE = 60.0
+"""Seconds to wait for another command that writes the same file."""
 
 Outcomes = tuple[bool, ...]
 """Whether each episode was a success. The record holds their mean, their number, and a digit 0 or 1 for each."""
@@ -178,8 +182,8 @@ class Records:
 def publish(file: Path, runs: Sequence[MeasuredRun], source: Provenance) -> Records:
     """Write the records of runs into the file of an experiment, beside those of the same commit and configuration.
 
-    Records of another commit or configuration are replaced, unless by fewer seeds.
-    The new records name the commits at which their seeds were evaluated before.
+    Records of another commit or configuration are replaced, unless by fewer seeds. Commands that write the same file
+    take turns. The new records name the commits at which their seeds were evaluated before.
 
     Args:
         file: the file, which need not exist.
@@ -189,12 +193,19 @@ def publish(file: Path, runs: Sequence[MeasuredRun], source: Provenance) -> Reco
     Raises:
         ValueError: the file has records of another commit or configuration with more seeds, or two of the runs are the
             same.
-        ArtifactError: the file holds other things.
+        ArtifactError: the file holds other things, or another command holds it for a minute.
     """
-    if not file.exists():
-        records = Records.of(runs, source)
+    lock = file.with_name(f".{file.name}.equiact-lock")
+    with file_lock(lock, timeout=PATIENCE, busy=f"another command writes {file}"):
+        records = _joined(file, runs, source)
         records.save(file)
-        return records
+    return records
+
+
+def _joined(file: Path, runs: Sequence[MeasuredRun], source: Provenance) -> Records:
+    """Return the records of runs with those that the file has and keeps; see `publish`."""
+    if not file.exists():
+        return Records.of(runs, source)
     earlier = Records.load(file)
     seeds = {run.seed for run in runs}
     is_same = all(
@@ -208,9 +219,7 @@ def publish(file: Path, runs: Sequence[MeasuredRun], source: Provenance) -> Reco
         )
     before = _evaluated_before(earlier, seeds, source.commit)
     fresh = Records.of(runs, Provenance(**{**vars(source), "evaluated_before": before}))
-    records = _merge(earlier, fresh) if is_same else fresh
-    records.save(file)
-    return records
+    return _merge(earlier, fresh) if is_same else fresh
 
 
 def _is_value(value: Any) -> bool:

@@ -11,7 +11,9 @@ from ..experiments.jobs import JobProgress, Resources
 from .instruments.instrument import INSTRUMENTS, InstrumentRun
 
 THREADS = 2
-"""Number of threads of a measurement; on a machine with two cores it runs alone, as timings need it."""
+"""Number of threads of a measurement with timings; on a machine with two cores it runs alone."""
+UNTIMED = ("stitching",)
+"""Tools whose figures hold no times. A measurement has one thread, so that several run side by side."""
 
 
 def instrument_experiments(tools: Sequence[str], seeds: Sequence[int], *, quick: bool, results: Path) -> list[Grid]:
@@ -43,7 +45,7 @@ def _experiment(tool: str, seeds: Sequence[int], quick: bool, results: Path) -> 
                 "",
                 "",
                 run.seed,
-                resources=Resources(THREADS),
+                resources=Resources(1 if tool in UNTIMED else THREADS),
             )
             for run in runs
         ]

@@ -28,6 +28,7 @@ from ....representations.encoders.agent_object import AgentObjectConfig
 from ....representations.encoders.class_pose import ClassPoseConfig
 from ....representations.encoders.encoder import Encoder
 from ....representations.learning.config import OptimConfig, scale_steps
+from ....representations.learning.losses import ClassPoseLossConfig
 from ....representations.learning.training import train_encoder
 from ...experiments.records import Outcomes, Value
 from .instrument import InstrumentRun, register_instrument
@@ -60,6 +61,8 @@ class StitchingConfig:
         encoder_share: share of the default numbers of updates of the agent–object encoder.
         pointer_transitions: transitions that a class–pose encoder learns from.
         pointer_steps: updates of the class–pose encoder.
+        pointer_loss: its loss. In so few updates, the default alignment gives two colours the same class with one seed
+            of eight.
         backbone: second image network; the first is ``"spatial_softmax"``.
         anchors: number of anchors.
         episodes: episodes in each cell of the table.
@@ -72,6 +75,7 @@ class StitchingConfig:
     encoder_share: float = 1.0
     pointer_transitions: int = 8000
     pointer_steps: int = 4000
+    pointer_loss: ClassPoseLossConfig = field(default_factory=lambda: ClassPoseLossConfig(alignment=(0.7, 1.15)))
     backbone: str = "wide_spatial_softmax"
     anchors: int = 64
     episodes: int = 200
@@ -81,8 +85,10 @@ class StitchingConfig:
 
 
 QUICK = StitchingConfig(
+    transitions=8000,
+    encoder_share=0.6,
     pointer_transitions=4000,
-    pointer_steps=1600,
+    pointer_steps=1200,
     episodes=50,
     digits=DigitsConfig(activations=("ReLU", "Tanh"), steps=200),
 )
@@ -214,7 +220,9 @@ def measure_soccer(config: StitchingConfig, seed: int) -> dict[str, Value]:
 def measure_pointers(config: StitchingConfig, seed: int) -> dict[str, Value]:
     """Return outcomes in pointing with class–pose encoders of another seed, by ``"row: method"``."""
     data = collect_in(ColouredPointers, config.pointer_transitions, seed)
-    learning = ClassPoseConfig(backbone="strided", class_dim=4, optim=OptimConfig(steps=config.pointer_steps))
+    learning = ClassPoseConfig(
+        backbone="strided", class_dim=4, loss=config.pointer_loss, optim=OptimConfig(steps=config.pointer_steps)
+    )
     one, other = (train_encoder(data, learning, seed=encoder_seed(seed, each), device="cpu") for each in ("A", "B"))
     anchors = draw_anchors(len(data.frames), config.anchors, seed)
     test = PolicyTest.train(one, data.frames, anchors, partial(train_policy, Pointing, config.pointing, seed))

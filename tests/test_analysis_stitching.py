@@ -4,6 +4,7 @@ import itertools
 import json
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -57,13 +58,9 @@ from equiact.representations.encoders.translation_encoder import TranslationEnco
 from equiact.representations.learning.config import ConfigError
 from equiact.representations.metrics.rigid_alignment import align_rigidly
 from equiact.scripts.analyses.analyze_stitching import AnalyzeStitching
-from equiact.scripts.benchmarks.instruments.stitching_benchmark import (
-    PolicyTest,
-    StitchingConfig,
-    draw_success,
-    standardisation,
-    train_policy,
-)
+from equiact.scripts.benchmarks.instruments import stitching_poses_benchmark
+from equiact.scripts.benchmarks.instruments.stitched_policies import PolicyTest, standardisation, train_policy
+from equiact.scripts.benchmarks.instruments.stitching_benchmark import StitchingConfig, draw_success
 from equiact.scripts.benchmarks.instruments.stitching_digits import DigitsConfig, measure_digits
 from equiact.scripts.benchmarks.instruments.stitching_worlds import (
     ColouredPointers,
@@ -791,6 +788,30 @@ def test_digits_are_stitched():
 
 
 def test_success_is_drawn(tmp_path):
-    draw_success({"a, b: absolute": 0.5, "a, b: robust": 1.0}, tmp_path / "figures" / "success.png")
+    draw_success(
+        {"a, b: absolute": (True, False), "a, b: robust": (True,), "a, b: agreement": 0.9},
+        tmp_path / "figures" / "success.png",
+    )
     assert (tmp_path / "figures" / "success.png").stat().st_size < 200_000
     assert StitchingConfig().anchors == 64
+
+
+def test_an_encoder_whose_classes_tell_nothing_apart_is_trained_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two trainings give every image the same class, the third opposite ones to both colours."""
+    data = collect_in(ColouredPointers, 64, 0)
+    seeds: list[int] = []
+
+    def train(transitions: Any, config: Any, *, seed: int, device: str) -> Any:
+        seeds.append(seed)
+        encoder = ClassPoseEncoder((64, 64, 3), "SO2", ClassPoseConfig(backbone="strided", class_dim=2))
+        orbit = torch.from_numpy(transitions.ground_truth["orbit"][:, 0].copy())
+        classes = torch.stack([1 - 2 * orbit if len(seeds) == 3 else torch.ones_like(orbit), 0 * orbit], 1)
+        monkeypatch.setattr(encoder, "encode", lambda frames: {"class": classes.numpy()})
+        return encoder
+
+    monkeypatch.setattr(stitching_poses_benchmark, "train_encoder", train)
+    config = stitching_poses_benchmark.StitchingPosesConfig()
+    encoder, trainings = stitching_poses_benchmark.train_with_classes(config, data, data, 7, "A")
+    assert trainings == 3 and len(set(seeds)) == 3 and isinstance(encoder, ClassPoseEncoder)
+    with pytest.raises(RuntimeError, match=r"tell trajectories apart by 0\.3, got 0\.00 in the last of 2 trainings"):
+        stitching_poses_benchmark.train_with_classes(replace(config, trainings=2), data, data, 7, "A")

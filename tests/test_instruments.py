@@ -37,7 +37,7 @@ def run(folder: Path, *seeds: int, quick: bool = True) -> Records:
 
 
 def test_every_tool_of_the_command_line_is_measured() -> None:
-    assert INSTRUMENTS.names() == ["dimension", "hyperdga", "lattice", "stitching", "symmetry"]
+    assert INSTRUMENTS.names() == ["dimension", "hyperdga", "lattice", "stitching", "stitching-poses", "symmetry"]
 
 
 def test_seeds_are_joined_and_texts_kept(measured: list[InstrumentRun], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from equiact.envs.data.transitions import Transitions
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
 from equiact.representations.encoders.translation_encoder import TranslationEncoder
+from equiact.representations.metrics.class_separation import class_separation
 from equiact.representations.metrics.contact_consistency import cohens_kappa, contact_consistency
 from equiact.representations.metrics.coverage import coverage, participation_ratio
 from equiact.representations.metrics.hit_rate import hit_rates_of_data
@@ -391,3 +392,23 @@ def test_the_agent_is_compared_with_its_ground_truth() -> None:
     assert values["agent_linear_r2"] == pytest.approx(1)
     assert agent_position(Reader(0.5), HeldOut(walk()))["agent_rigid_rmse"] > 1
     assert agent_position(Reader(1.0), HeldOut(make_transitions(ground_truth=False))) == {}
+
+
+def test_classes_that_tell_trajectories_apart_are_separated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three orbits with classes at 120 degrees are apart by 1, a single class and noise by 0."""
+    generator = np.random.default_rng(0)
+    orbit = np.repeat(generator.integers(3, size=3000), 2)
+    start = np.arange(0, 6000, 2)
+    frames, moves = np.zeros((6000, 8, 8, 3), np.uint8), np.tile(np.float32([1, 0]), (3000, 1))
+    data = HeldOut(Transitions(frames, start, start + 1, moves, "SO2"))
+    encoder = ClassPoseEncoder((16, 16, 3), "SO2", ClassPoseConfig(backbone="strided", class_dim=2))
+
+    def separation(angle: Any) -> float:
+        classes = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
+        monkeypatch.setattr(encoder, "encode", lambda frames: {"class": classes})
+        return class_separation(encoder, data)["class_separation"]
+
+    assert separation(2 * np.pi / 3 * orbit) == pytest.approx(1, abs=0.05)
+    assert separation(0 * orbit) == pytest.approx(0, abs=1e-6)
+    assert separation(generator.uniform(0, 2 * np.pi, 6000)) == pytest.approx(0, abs=0.05)
+    assert class_separation(Reader(1.0), data) == {}

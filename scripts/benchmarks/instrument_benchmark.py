@@ -12,7 +12,7 @@ from .instruments.instrument import INSTRUMENTS, InstrumentRun
 
 THREADS = 2
 """Number of threads of a measurement with timings; on a machine with two cores it runs alone."""
-UNTIMED = ("stitching",)
+UNTIMED = ("stitching", "stitching-poses")
 """Tools whose figures hold no times. A measurement has one thread, so that several run side by side."""
 
 

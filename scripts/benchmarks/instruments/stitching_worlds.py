@@ -52,9 +52,9 @@ class SideSoccer(Soccer):
 
 
 class ColouredPointers(ColouredArrows):
-    """One arrow in one of five colours: ``SO(2)`` acts freely on five orbits."""
+    """One arrow in one of two colours: ``SO(2)`` acts freely on two orbits."""
 
-    orbits = ColouredArrows.orbits[:5]
+    orbits = ColouredArrows.orbits[:2]
 
 
 class Pointing(ColouredPointers, TaskWorld):
@@ -83,7 +83,7 @@ class Pointing(ColouredPointers, TaskWorld):
 
     def object_pose(self) -> Float:
         """Return the directions of the colours, ``(num_worlds, 2)``."""
-        return np.asarray(self.group.exp(2 * np.pi / len(self.orbits) * self.orbit[:, None] + 0.4))
+        return np.asarray(self.group.exp(2 * np.pi / 3 * self.orbit[:, None] + 0.4))
 
     def ground_truth(self) -> Info:
         """Return the directions of arrows and colours."""

@@ -21,6 +21,7 @@ DEFINITIONS = {
     "contact_rate": "share of transitions in which the object’s latent moves more than its noise",
     "contact_consistency": "Cohen’s κ of two signs of contact: the object’s latent moves; the agent’s path meets it",
     "object_still_ratio": "movement of the object’s latent without contact, divided by that with contact",
+    "class_separation": "likeness of the classes of one trajectory, minus that of different ones; 0: no difference",
     "displacement_rms": "root-mean-square displacement of a step",
     "displacement_max": "largest displacement of a step",
     "latent_range": "width of the central 95 % of a latent coordinate, averaged over the coordinates",

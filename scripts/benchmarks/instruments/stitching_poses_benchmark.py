@@ -90,7 +90,7 @@ def train_with_classes(
 ) -> tuple[Encoder, int]:
     """Train an encoder until its classes tell trajectories apart, and return it and the number of trainings.
 
-    With few updates, one encoder in five gives both colours the same class. That is seen without ground truth, by
+    With few updates, some encoders give both colours the same class. That is seen without ground truth, by
     `class_separation` on held-out data.
 
     Args:

@@ -136,7 +136,7 @@ def _outcomes_by_row(records: Records, metric: str) -> dict[str, dict[int, NDArr
 
     table = records.table[(records.table["metric"] == metric) & records.table["outcomes"].notna()].sort_values("seed")
     return {
-        ", ".join(filter(None, (task, method))): {
+        row_name(task, method): {
             seed: np.frombuffer(digits.encode(), np.uint8) == ord("1")
             for seed, digits in zip(rows["seed"], rows["outcomes"], strict=True)
         }
@@ -156,8 +156,13 @@ def row_label(task: str, method: str, metric: str) -> str:
         >>> row_label("Push", "recovery", "success"), row_label("", "", "speed")
         ('Push, recovery: success', 'speed')
     """
-    row = ", ".join(filter(None, (task, method)))
+    row = row_name(task, method)
     return f"{row}: {metric}" if row else metric
+
+
+def row_name(task: str, method: str) -> str:
+    """Return the name of a row: ``"task, method"``, without what is empty."""
+    return ", ".join(filter(None, (task, method)))
 
 
 def means(records: Records) -> dict[str, Any]:

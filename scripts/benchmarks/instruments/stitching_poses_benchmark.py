@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ....agents.policies.sac import SACConfig
@@ -40,26 +40,19 @@ class StitchingPosesConfig:
 
     transitions: int = 8000
     held_out: int = 1000
-    encoder: ClassPoseConfig = field(
-        default_factory=lambda: ClassPoseConfig(
-            backbone="strided",
-            class_dim=4,
-            loss=ClassPoseLossConfig(alignment=(0.7, 1.15)),
-            optim=OptimConfig(steps=4000),
-        )
+    encoder: ClassPoseConfig = ClassPoseConfig(
+        backbone="strided", class_dim=4, loss=ClassPoseLossConfig(alignment=(0.7, 1.15)), optim=OptimConfig(steps=4000)
     )
     least_separation: float = 0.3
     trainings: int = 5
     anchors: int = 64
     episodes: int = 200
-    policy: SACConfig = field(default_factory=lambda: without_curve(3000))
+    policy: SACConfig = without_curve(3000)
 
 
 QUICK = StitchingPosesConfig(
     transitions=4000,
-    encoder=ClassPoseConfig(
-        backbone="strided", class_dim=4, loss=ClassPoseLossConfig(alignment=(0.7, 1.15)), optim=OptimConfig(steps=1200)
-    ),
+    encoder=replace(StitchingPosesConfig.encoder, optim=OptimConfig(steps=1200)),
     episodes=50,
 )
 """Size of the quick benchmark."""

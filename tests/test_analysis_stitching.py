@@ -4,6 +4,7 @@ import itertools
 import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -59,6 +60,7 @@ from equiact.representations.learning.config import ConfigError
 from equiact.representations.metrics.rigid_alignment import align_rigidly
 from equiact.scripts.analyses.analyze_stitching import AnalyzeStitching
 from equiact.scripts.benchmarks.instruments import stitching_poses_benchmark
+from equiact.scripts.benchmarks.instruments.instrument import InstrumentRun
 from equiact.scripts.benchmarks.instruments.stitched_policies import PolicyTest, standardisation, train_policy
 from equiact.scripts.benchmarks.instruments.stitching_benchmark import StitchingConfig, draw_success
 from equiact.scripts.benchmarks.instruments.stitching_digits import DigitsConfig, measure_digits
@@ -815,3 +817,21 @@ def test_an_encoder_whose_classes_tell_nothing_apart_is_trained_anew(monkeypatch
     assert trainings == 3 and len(set(seeds)) == 3 and isinstance(encoder, ClassPoseEncoder)
     with pytest.raises(RuntimeError, match=r"tell trajectories apart by 0\.3, got 0\.00 in the last of 2 trainings"):
         stitching_poses_benchmark.train_with_classes(replace(config, trainings=2), data, data, 7, "A")
+
+
+def test_policies_are_stitched_to_class_pose_encoders_in_every_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(stitching_poses_benchmark.QUICK, transitions=64, held_out=64, least_separation=-1.0, episodes=3)
+    encoder = replace(small.encoder, optim=replace(small.encoder.optim, steps=2))
+    policy = SACConfig(steps=16, learning_starts=8, evaluate_every=100, evaluation_episodes=1)
+    monkeypatch.setattr(stitching_poses_benchmark, "QUICK", replace(small, encoder=encoder, policy=policy))
+    figures = stitching_poses_benchmark.run_stitching_poses(
+        InstrumentRun("stitching-poses", 0, True, tmp_path, tmp_path)
+    )
+    seen = {"absolute", "cosine", "robust"}
+    outcomes = {f"encoder A itself: {each}" for each in seen}
+    outcomes |= {f"other seed: {each}" for each in (*seen, "isometric", "procrustes", "linear")}
+    assert set(figures) == outcomes | {"encoder A itself: trainings", "other seed: trainings", "other seed: agreement"}
+    assert all(isinstance(figures[each], tuple) and len(figures[each]) == 3 for each in outcomes)  # type: ignore[arg-type]
+    assert figures["other seed: trainings"] == 1

@@ -223,7 +223,9 @@ def test_any_environment_is_evaluated() -> None:
     assert found.success_interval == wilson_interval(2, 6) and found.success_criterion == "reported by the environment"
     assert evaluate_policy(Counter(), still, episodes=6, seed=0, success="return>=3").success == 4 / 6
     pendulum = evaluate_policy(gym.make("Pendulum-v1"), lambda o: np.zeros((1, 1)), episodes=2, seed=3)
-    assert pendulum.success is None and pendulum.success_interval is None and pendulum.length_mean == 200
+    assert found.outcomes is not None and (len(found.outcomes), sum(found.outcomes)) == (6, 2)
+    assert pendulum.outcomes is None and pendulum.success is None and pendulum.success_interval is None
+    assert pendulum.length_mean == 200
     assert pendulum.as_dict()["return_interval"][0] < pendulum.return_mean
     with pytest.raises(ValueError, match="episodes must be an integer of at least 1, got 0"):
         evaluate_policy(Counter(), still, episodes=0, seed=0)

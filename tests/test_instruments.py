@@ -40,6 +40,15 @@ def test_every_tool_of_the_command_line_is_measured() -> None:
     assert INSTRUMENTS.names() == ["dimension", "hyperdga", "lattice", "stitching", "stitching-poses", "symmetry"]
 
 
+def test_tools_without_times_run_side_by_side(tmp_path: Path) -> None:
+    def threads(tool: str) -> set[int]:
+        (grid,) = instrument_experiments([tool], [3, 4], quick=True, results=tmp_path)
+        return {job.resources.threads for job in grid.jobs(tmp_path)}
+
+    assert threads("stitching") == threads("stitching-poses") == {1}
+    assert threads("hyperdga") == threads("symmetry") == {2}
+
+
 def test_seeds_are_joined_and_texts_kept(measured: list[InstrumentRun], tmp_path: Path) -> None:
     run(tmp_path, 3, 5)
     records = Records.load(tmp_path / "results" / "instrument_test_tool.jsonl")

@@ -141,9 +141,10 @@ def test_false_interventions_are_counted_in_clean_episodes_of_the_base_that_succ
     for row in measured_runs(run):
         method = row.method or "recovery"
         clean = read_outcomes(run, recovery_method(method).base_policy)["clean/success"]
-        counted, harmed = (row.values.get(metric, ()) for metric in ("false_interventions", "harmed"))
-        assert (len(counted) if isinstance(counted, tuple) else 0) in (0, clean.sum())
-        assert isinstance(harmed, tuple) and len(harmed) in (0, 2)
+        counted = row.values.get("false_interventions", ())
+        expected = clean.sum() if "false_interventions" in row.values else 0
+        assert (len(counted) if isinstance(counted, tuple) else 0) == expected
+        assert len(row.values.get("harmed", (True, True))) == 2  # type: ignore[arg-type]
 
 
 def test_the_report_shows_every_method(run: RecoveryRun, records: Records, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from equiact.agents.evaluation.statistics import wilson_interval
 from equiact.scripts.cli import main
 from equiact.scripts.commands.tables import comparison_table, fill
 from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, Value, publish
-from equiact.scripts.experiments.summaries import Summary, summarize, summarize_records
+from equiact.scripts.experiments.summaries import Summary, compare_with, summarize, summarize_records
 
 
 def save(file: Path, *rows: dict[str, Value], **source: Any) -> None:
@@ -111,6 +111,16 @@ def test_differences_to_a_rival_are_paired_by_episode_and_seed(tmp_path: Path) -
     assert fill(table, tmp_path) == table
     with pytest.raises(ValueError, match=r"a row with outcomes of success, one of \['ours', 'a rival', 'fewer'"):
         fill("<!-- table: r success against number -->\n<!-- end -->", tmp_path)
+
+
+def test_seeds_are_paired_in_whatever_order_they_were_measured() -> None:
+    """With each seed both methods agree in every episode; paired crosswise they would differ in all of them."""
+    outcomes = {2000: played(8, 8), 2001: played(0, 8)}
+    order = [("ours", 2000), ("ours", 2001), ("rival", 2001), ("rival", 2000)]
+    runs = [MeasuredRun("", method, seed, {"success": outcomes[seed]}) for method, seed in order]
+    found = compare_with(Records.of(runs, Provenance("c", "abc", {}, {})), "success", "rival")["ours"].paired
+    same = np.zeros((2, 8), bool)
+    assert found == compare_paired_seeds(same, same)
 
 
 def test_one_seed_has_a_wilson_interval_of_its_episodes_and_no_other() -> None:

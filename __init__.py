@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .agents.downstream.planning import plan_action as plan_action
     from .agents.evaluation.perturbed_evaluation import evaluate_perturbations as evaluate_perturbations
     from .agents.evaluation.rollouts import evaluate_policy as evaluate_policy
+    from .agents.exploration.learned_exploration import ExplorationConfig as ExplorationConfig
+    from .agents.exploration.learned_exploration import explore as explore
     from .agents.policies.behavior_cloning import BCPolicy as BCPolicy
     from .agents.policies.encode_observation import EncodeObservation as EncodeObservation
     from .agents.policies.encode_observation import VectorEncodeObservation as VectorEncodeObservation
@@ -112,6 +114,7 @@ _EXPORTS = {
     "EncodeObservation": "agents.policies.encode_observation",
     "Encoder": "representations.encoders.encoder",
     "EncoderFeatures": "agents.policies.sb3_features",
+    "ExplorationConfig": "agents.exploration.learned_exploration",
     "FunctionActionMap": "agents.recovery.action_maps",
     "Group": "envs.lie_groups.group",
     "HarmonicConfig": "representations.encoders.harmonic_encoder",
@@ -151,6 +154,7 @@ _EXPORTS = {
     "estimate_periods": "representations.analysis.lattices.latent_periods",
     "evaluate_perturbations": "agents.evaluation.perturbed_evaluation",
     "evaluate_policy": "agents.evaluation.rollouts",
+    "explore": "agents.exploration.learned_exploration",
     "export_onnx": "representations.encoders.onnx_export",
     "group_from_name": "envs.lie_groups.registry",
     "isometric_alignment": "representations.analysis.stitching.alignments",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from .progress import ProgressCallback, progress_bar
 
 if TYPE_CHECKING:
+    from ..agents.exploration.approach_policy import Env
+    from ..agents.exploration.learned_exploration import Exploration
     from ..envs.data.transitions import Transitions
     from ..envs.worlds.world import World
+    from ..representations.encoders.agent_object import AgentObjectConfig
     from ..representations.encoders.encoder import Encoder
     from ..representations.learning.callbacks import TrainingCallback, TrainingReport
     from ..representations.learning.learner import Learner
@@ -26,21 +29,98 @@ HELD_OUT_SEED = 500_000
 """Added to a seed for held-out data."""
 
 
-def collect_transitions(world: str, count: int, seed: int, device: str, title: str = "Collecting") -> Transitions:
-    """Collect transitions with random actions, and show the progress.
+def collect_transitions(
+    world: str, count: int, seed: int, device: str, *, beside: Path, encoder: Any = None
+) -> Transitions:
+    """Collect transitions to train on, and show the progress; with learned exploration if the encoder needs contacts.
 
     Args:
         world: name of the world.
         count: number of transitions.
-        seed: seed of the initial states and the actions.
-        device: device of the simulator.
-        title: name of the task in the display.
+        seed: seed of the initial states, the actions and the encoders between the rounds.
+        device: device of the simulator and the encoders.
+        beside: folder of the result; finished rounds of exploration, from which an interrupted one goes on, lie beside.
+        encoder: configuration of the encoder that is to be trained; actions are random if it is of another kind than
+            agent-object.
     """
-    from ..envs.worlds.registry import world_class
+    from ..representations.encoders.agent_object import AgentObjectConfig
+    from ..representations.learning.config import to_dict
 
-    world_class(world)
-    with progress_bar(f"{title} (compiles once)", count, "transitions") as update:
-        return sample_transitions(world, count, seed, device, lambda done: update(done, description=title))
+    if has_object(world) and isinstance(encoder, AgentObjectConfig):
+        options = {"world": world, "transitions": count, "seed": seed, "encoder": to_dict(encoder)}
+        return explore_world(world, count, seed, device, rounds_folder(beside, options), encoder).transitions
+    with progress_bar("Collecting (compiles once)", count, "transitions") as update:
+        return sample_transitions(world, count, seed, device, lambda done: update(done, description="Collecting"))
+
+
+def explore_world(
+    world: str, count: int, seed: int, device: str, work_dir: Path, encoder: AgentObjectConfig | None = None
+) -> Exploration:
+    """Explore 64 copies of a world with an object, and show the progress; see `explore_with_bar`."""
+    import gymnasium as gym
+
+    from ..agents.exploration.learned_exploration import ExplorationConfig
+
+    worlds = gym.make_vec(f"equiact/{world}-v0", num_envs=64, device=device)
+    config = ExplorationConfig() if encoder is None else ExplorationConfig(encoder=encoder)
+    return explore_with_bar(worlds, count, seed, device=device, work_dir=work_dir, config=config)
+
+
+def rounds_folder(beside: Path, options: Mapping[str, Any]) -> Path:
+    """Return the folder for finished rounds of an exploration with these options, beside that of its result."""
+    from .experiments.provenance import content_key
+
+    return beside.with_name(f"{beside.name}.rounds-{content_key(options)}")
+
+
+def explore_with_bar(
+    env: Env, count: int, seed: int, *, device: str, work_dir: Path | None, **options: Any
+) -> Exploration:
+    """Explore an environment by itself, show the progress, and the share of contacts in every round.
+
+    Args:
+        env: the environment.
+        count: number of transitions.
+        seed: seed of the environment, the actions and the encoders.
+        device: device of the encoders.
+        work_dir: folder for finished rounds, from which an interrupted exploration goes on.
+        options: where displacements and images are, and the configuration, as for `explore`.
+    """
+    from ..agents.exploration.learned_exploration import explore
+
+    with progress_bar("Exploring (compiles once)", count, "transitions") as update:
+        collected = 0
+
+        def show_collected(done: int) -> None:
+            nonlocal collected
+            collected = done
+            update(done, description="Exploring", note="")
+
+        def show_training(done: int, total: int, stage: str, note: str) -> None:
+            update(collected, description="Exploring", note=f"learning, {stage}, {100 * done // total} %")
+
+        callbacks = [ProgressCallback(show_training)]
+        found = explore(
+            env,
+            count,
+            seed,
+            device=device,
+            work_dir=work_dir,
+            progress=show_collected,
+            callbacks=callbacks,
+            **options,
+        )
+        shares = [f"{100 * each.contact_share:.0f} %" for each in found.rounds if each.contact_share is not None]
+        update(count, note=f"contacts by round: {', '.join(shares) or 'not known'}")
+    return found
+
+
+def has_object(world: str) -> bool:
+    """Return whether a world has an object that the agent touches."""
+    from ..envs.worlds.registry import world_class
+    from ..envs.worlds.task_world import TaskWorld
+
+    return issubclass(world_class(world), TaskWorld)
 
 
 def sample_transitions(world: str, count: int, seed: int, device: str, progress: Callable[[int], None]) -> Transitions:
@@ -63,9 +143,27 @@ def sample_transitions(world: str, count: int, seed: int, device: str, progress:
     return collect(worlds, count, seed, progress=progress)
 
 
+def sample_held_out(world: str, count: int, seed: int, device: str, progress: Callable[[int], None]) -> Transitions:
+    """Collect transitions to measure on; the arguments are those of `sample_transitions`.
+
+    Where there is an object, a scripted policy reads its ground truth to meet it in four of ten transitions, so that
+    contacts are measured as well as the rest. Nothing is trained on them.
+    """
+    import gymnasium as gym
+
+    from ..envs.data.collect import collect
+    from ..envs.data.exploration import ObjectExploration
+
+    if not has_object(world):
+        return sample_transitions(world, count, seed + HELD_OUT_SEED, device, progress)
+    worlds = gym.make_vec(f"equiact/{world}-v0", num_envs=64, device=device)
+    return collect(worlds, count, seed + HELD_OUT_SEED, policy=ObjectExploration(worlds), progress=progress)
+
+
 def held_out_transitions(world: str, count: int, seed: int, device: str) -> Transitions:
-    """Collect held-out transitions, and show the progress; the arguments are those of `collect_transitions`."""
-    return collect_transitions(world, count, seed + HELD_OUT_SEED, device, "Held-out data")
+    """Collect transitions to measure on, and show the progress; see `sample_held_out`."""
+    with progress_bar("Held-out data (compiles once)", count, "transitions") as update:
+        return sample_held_out(world, count, seed, device, lambda done: update(done, description="Held-out data"))
 
 
 def require_world_fits(fitted: Any, world_cls: type[World], source: str = "--encoder") -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
+from .collect_and_train import explore_with_bar
 from .environment_options import CollectionRule, EnvironmentOptionError, parse_assignments, suggest_rules
 from .progress import progress_bar
 from .training_data import name_options
 
 if TYPE_CHECKING:
+    from ..agents.exploration.learned_exploration import Exploration
     from ..envs.data.policy import Policy
     from ..envs.data.transitions import Transitions
 
@@ -195,19 +199,51 @@ def collect_in_environment(
         raise EnvironmentOptionError("expected --policy or --image-key render, got both: it would see the images only")
     if acting is not None and options.pixels:
         options, acting = replace(options, keeps_observation=True), PolicyOnOwnObservation(acting)
+    with _opened(options) as (env, group), progress_bar("Collecting", count, "transitions") as update:
+        return collect(
+            env,
+            count,
+            seed,
+            displacement=options.reads,
+            group=group,
+            policy=acting,
+            image_key=options.key_of_images,
+            progress=update,
+        )
+
+
+def explore_in_environment(options: CollectionEnv, count: int, seed: int, device: str, work_dir: Path) -> Exploration:
+    """Collect transitions with learned exploration in an environment of any package, and show the progress.
+
+    Args:
+        options: the environment.
+        count: number of transitions.
+        seed: seed of the environment, the actions and the encoders between the rounds.
+        device: device of the encoders.
+        work_dir: folder for finished rounds, from which an interrupted exploration goes on.
+
+    Raises:
+        ValueError: an option is wrong; the message names it.
+    """
+    with _opened(options) as (env, group):
+        return explore_with_bar(
+            env,
+            count,
+            seed,
+            device=device,
+            work_dir=work_dir,
+            displacement=options.reads,
+            group=group,
+            image_key=options.key_of_images,
+        )
+
+
+@contextlib.contextmanager
+def _opened(options: CollectionEnv) -> Iterator[tuple[Env, str]]:
+    """Make an environment, close it in the end, and let messages name the options of the command line."""
     env, group = options.make()
     try:
-        with progress_bar("Collecting", count, "transitions") as update:
-            return collect(
-                env,
-                count,
-                seed,
-                displacement=options.reads,
-                group=group,
-                policy=acting,
-                image_key=options.key_of_images,
-                progress=update,
-            )
+        yield env, group
     except ValueError as error:
         raise type(error)(name_options(str(error))) from error
     finally:

@@ -8,16 +8,19 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from equiact.agents.evaluation import rollouts
+from equiact.agents.exploration.learned_exploration import Exploration, ExplorationRound
 from equiact.agents.policies import sac
 from equiact.agents.policies.sac import SACConfig
-from equiact.envs.data.transitions import Transitions
+from equiact.envs.data.minari_dataset import load_transitions
+from equiact.envs.data.transitions import Transitions, equal
 from equiact.envs.storage.artifacts import write_json
 from equiact.envs.worlds import registry
 from equiact.representations.encoders import encoder as encoders
-from equiact.representations.encoders.agent_object import AgentObjectEncoder
+from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder, AgentObjectOptimConfig
 from equiact.scripts.benchmarks import agent_object_benchmark
 from equiact.scripts.benchmarks.agent_object_benchmark import (
     AgentObjectBenchmark,
+    measure_exploration,
     measure_policies,
     steps_to,
 )
@@ -91,13 +94,45 @@ def test_policies_on_frames_get_the_steps_of_the_policy_and_of_the_encoder(tmp_p
 def test_rivals_of_the_encoder_are_jobs_of_their_own(tmp_path: Path) -> None:
     """The encoder's job is timed; the policies need it alone."""
     jobs = AgentObjectBenchmark().experiment("encoder", [7, 8], "cpu").jobs(tmp_path)
-    assert [(job.output.name, list(job.needs)) for job in jobs] == [
-        (name, [])
+    assert [(job.output.name, [need.output.name for need in job.needs]) for job in jobs] == [
+        (name, needs)
         for seed in (7, 8)
-        for name in (f"encoder-{seed}.json", f"rival-supervised-{seed}.json", f"rival-as_published-{seed}.json")
+        for name, needs in (
+            (f"data-{seed}.json", []),
+            (f"encoder-{seed}.json", [f"data-{seed}.json"]),
+            (f"rival-supervised-{seed}.json", [f"data-{seed}.json"]),
+            (f"rival-as_published-{seed}.json", [f"data-{seed}.json"]),
+        )
     ]
     (policies,) = AgentObjectBenchmark().experiment("rl", [7], "cpu").jobs(tmp_path)
-    assert [need.output for need in policies.needs[0].needs] == [jobs[0].output]
+    assert [need.output for need in policies.needs[0].needs] == [jobs[1].output]
+
+
+def test_an_exploration_keeps_its_data_and_tells_its_contacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds of four and six transitions, of which one and three touched the object."""
+    touched = np.array([1, 0, 0, 0, 1, 1, 1, 0, 0, 0], bool)
+    frames = np.random.default_rng(0).integers(0, 255, (11, 8, 8, 3), dtype=np.uint8)
+    data = Transitions(frames, np.arange(10), np.arange(1, 11), np.ones((10, 2), np.float32), "R2", touched=touched)
+    asked: dict[str, Any] = {}
+
+    def explored(env: Any, count: int, seed: int, **given: Any) -> Exploration:
+        asked.update(given, count=count, seed=seed)
+        return Exploration(data, (ExplorationRound(4, False, 0.2), ExplorationRound(6, True, 0.4)))
+
+    monkeypatch.setattr("equiact.agents.exploration.learned_exploration.explore", explored)
+    encoder = AgentObjectConfig(optim=AgentObjectOptimConfig(lr=0.1))
+    benchmark = AgentObjectBenchmark(transitions=10, encoder=encoder)
+    figures = measure_exploration(benchmark, 7, "cpu", tmp_path / "data-7", lambda *given: None)
+    assert figures.pop("exploration, s") >= 0
+    assert figures == {
+        "exploration rounds": 2.0,
+        "contacts of random actions": pytest.approx(25.0),
+        "contacts in the last round": pytest.approx(50.0),
+        "contacts in the last round, as learned": pytest.approx(40.0),
+    }
+    assert (asked["count"], asked["seed"], asked["config"].encoder) == (10, 7, encoder)
+    assert asked["work_dir"] == tmp_path / "data-7-rounds"
+    assert equal(load_transitions(tmp_path / "data-7"), data)
 
 
 def test_each_label_of_the_table_shows_its_own_figure() -> None:

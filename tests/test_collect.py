@@ -8,6 +8,8 @@ import pytest
 from equiact.envs.batched_envs.batch_step import BatchObservation, BatchStep
 from equiact.envs.data.collect import collect
 from equiact.envs.data.exploration import ObjectExploration
+from equiact.envs.data.policy import RandomPolicy
+from equiact.envs.data.rollout import rollout
 from equiact.envs.data.transition_recorder import TransitionRecorder
 from equiact.envs.data.transitions import Transitions, equal
 from equiact.envs.data.transitions_checks import warn_about_content
@@ -125,9 +127,17 @@ def test_a_batch_of_one_collects_what_a_single_world_does():
     assert equal(alone, batch)
 
 
-def test_exploration_meets_the_object():
+def test_actions_are_random_unless_a_policy_is_given():
+    """Only a policy that is passed on purpose may read the ground truth."""
     worlds = make_worlds(8)
-    assert collect(worlds, transitions=800, seed=0).touched.mean() > 0.2
+    random = collect(worlds, transitions=800, seed=0)
+    assert equal(random, collect(worlds, transitions=800, seed=0, policy=RandomPolicy(worlds)))
+    assert random.touched.mean() < 0.1
+
+
+def test_scripted_exploration_meets_the_object():
+    worlds = make_worlds(8)
+    assert collect(worlds, transitions=800, seed=0, policy=ObjectExploration(worlds)).touched.mean() > 0.2
     aimless = collect(worlds, transitions=800, seed=0, policy=ObjectExploration(worlds, approach=0.0))
     assert aimless.touched.mean() < 0.2
 
@@ -408,10 +418,30 @@ def test_images_must_be_there_and_keep_their_shape():
             collect(env, transitions=5, seed=0, displacement=moved, group="R2")
 
 
-def test_worlds_side_by_side_are_explored_at_random_with_a_warning():
-    side_by_side = gym.make_vec("equiact/Soccer-v0", 2, vectorization_mode="sync", **SMALL)
-    with pytest.warns(UserWarning, match="make them with gymnasium.make_vec without vectorization_mode"):
-        assert len(collect(side_by_side, 10, 0, group="R2")) == 10
+def test_a_policy_may_act_on_the_images():
+    """Also where the observation is something else."""
+
+    class Looks:
+        acts_on_frames = True
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=True):
+            seen.append(observation.shape)
+            return np.arange(len(observation)) % 4, None
+
+    options = {"observe": "place", "render_mode": "rgb_array"}
+    for env, count in ((Dot(**options), 1), (SyncVectorEnv([lambda: Dot(**options)] * 2), 2)):
+        seen = []
+        collect(env, transitions=4, seed=0, displacement=moved, group="R2", policy=Looks())
+        assert set(seen) == {(count, 16, 16, 3)}
+    with pytest.raises(ValueError, match="expected frames=True for a policy that acts on images"):
+        next(rollout(make_worlds(2), Looks(), seed=0))
+
+
+def test_every_step_is_passed_on():
+    steps = []
+    collect(make_worlds(2), transitions=10, seed=0, on_step=steps.append)
+    assert sum(int(step.valid.sum()) for step in steps) == 10
+    assert all(step.action.shape == (2, 2) for step in steps)
 
 
 def test_ground_truth_that_one_environment_did_not_report_is_left_out():

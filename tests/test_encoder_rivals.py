@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from equiact.envs.data.minari_dataset import save_transitions
 from equiact.envs.data.transitions import Transitions
 from equiact.representations.baselines.published_agent_object import (
     PublishedAgentObject,
@@ -25,7 +26,6 @@ from equiact.representations.metrics.position_metrics import chance, locate, rms
 from equiact.scripts.benchmarks import agent_object_benchmark
 from equiact.scripts.benchmarks.agent_object_benchmark import AgentObjectBenchmark, measure_rival
 from equiact.scripts.benchmarks.encoder_rivals import rival_learner
-from equiact.scripts.collect_and_train import HELD_OUT_SEED
 from numpy.typing import NDArray
 
 PIXELS = 16
@@ -209,13 +209,14 @@ def test_rivals_do_as_many_updates_as_the_encoder() -> None:
 def test_the_errors_of_a_rival_are_per_cent_of_the_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The predictions of the rival are known: 0.1 m off for the agent, 0.2 m for the object, to and fro."""
     sizes: list[tuple[int, int]] = []
+    trained_on: list[int] = []
 
     def sampled(world: str, count: int, seed: int, device: str, progress: Any) -> Transitions:
         sizes.append((count, seed))
         return pushes(count, seed)
 
     def encode(frames: Any) -> dict[str, Any]:
-        held_out = pushes(6, 7 + HELD_OUT_SEED)
+        held_out = pushes(6, 7)
         sign = np.where(np.arange(len(frames)) % 2, 1.0, -1.0)[:, None]
         step = sign * np.array([1.0, 0.0])
         poses = held_out.ground_truth
@@ -224,15 +225,22 @@ def test_the_errors_of_a_rival_are_per_cent_of_the_side(tmp_path: Path, monkeypa
     network: Any = SimpleNamespace(encode=encode)
     network.to = lambda device: network
     network.eval = lambda: network
-    monkeypatch.setattr(agent_object_benchmark, "sample_transitions", sampled)
-    monkeypatch.setattr(
-        agent_object_benchmark, "rival_learner", lambda *given, **named: SimpleNamespace(network=network)
-    )
+    save_transitions(pushes(9, 7), tmp_path / "data")
+    monkeypatch.setattr(agent_object_benchmark, "sample_held_out", sampled)
+
+    def learner(name: str, config: Any, transitions: Transitions, *given: Any, **named: Any) -> Any:
+        trained_on.append(len(transitions))
+        return SimpleNamespace(network=network)
+
+    monkeypatch.setattr(agent_object_benchmark, "rival_learner", learner)
     monkeypatch.setattr("equiact.representations.learning.training.train_learner", lambda *given, **named: None)
     benchmark = AgentObjectBenchmark(transitions=9, held_out=6)
-    figures = measure_rival(benchmark, "supervised", 7, "cpu", tmp_path / "checkpoint", lambda *given: None)
+    figures = measure_rival(
+        benchmark, "supervised", 7, "cpu", tmp_path / "data", tmp_path / "checkpoint", lambda *given: None
+    )
     assert figures == {
         "agent RMSE, supervised": pytest.approx(100 * 0.1 / SIDE, rel=1e-4),
         "object RMSE, supervised": pytest.approx(100 * 0.2 / SIDE, rel=1e-4),
     }
-    assert sizes == [(9, 7), (6, 7 + HELD_OUT_SEED)]
+    assert sizes == [(6, 7)]
+    assert trained_on == [9]

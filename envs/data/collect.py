@@ -13,7 +13,6 @@ from ..arguments import integer_argument
 from ..batched_envs.batch_step import BatchStep
 from ..lie_groups.group import Group
 from ..lie_groups.registry import group_from_name
-from .exploration import ObjectExploration, has_object
 from .policy import Policy, PolicyLike, RandomPolicy, as_policy, seed_policy
 from .rollout import rollout
 from .transition_recorder import ReadDisplacement, TransitionRecorder
@@ -33,6 +32,7 @@ def collect(
     autoreset: AutoresetMode | str | None = None,
     max_idle_steps: int = 1000,
     progress: Callable[[int], None] = lambda done: None,
+    on_step: Callable[[BatchStep], None] = lambda step: None,
 ) -> Transitions:
     """Let a policy act until there are enough transitions.
 
@@ -46,13 +46,13 @@ def collect(
         displacement: the group element that was performed in a step: a key of ``info``, or a function of ``info`` that
             returns ``(dim,)`` for a single environment and ``(num_envs, dim)`` for a vector environment.
         group: the group that acts; if None, the one that the environment or a wrapper declares as ``group``.
-        policy: a policy, or a function from observations to actions; it always gets a batch. If None: random actions,
-            but in our worlds with an object `ObjectExploration`, a scripted policy that reads the object's ground
-            truth to meet it often enough.
+        policy: a policy, or a function from observations to actions; it always gets a batch. Random actions if None;
+            they seldom touch an object, which `equiact.explore` learns to approach.
         image_key: entry of Dict observations that holds the image; the only image among them if None.
         autoreset: how a vector environment resets, if it does not declare it: "NextStep", "SameStep" or "Disabled".
         max_idle_steps: consecutive steps without a valid transition after which collection fails.
         progress: called with the number of transitions so far.
+        on_step: called with every step, for example to keep the actions.
 
     Raises:
         TypeError: ``env`` is no Gymnasium environment, or ``policy`` is no policy.
@@ -69,11 +69,12 @@ def collect(
     transitions = integer_argument("transitions", transitions, at_least=1)
     max_idle_steps = integer_argument("max_idle_steps", max_idle_steps, at_least=1)
     acting = _policy(env, policy)
-    recorder = TransitionRecorder(_resolve_group(env, group), displacement, batched=isinstance(env, VectorEnv))
+    recorder = TransitionRecorder(resolve_group(env, group), displacement, batched=isinstance(env, VectorEnv))
     env_seed = _seed(acting, integer_argument("seed", seed, at_least=0))
     steps = rollout(env, acting, seed=env_seed, autoreset=autoreset, image_key=image_key, frames=True)
     for step in _valid_before_long(steps, max_idle_steps):
         recorder.add(step)
+        on_step(step)
         progress(min(len(recorder), transitions))
         if len(recorder) >= transitions:
             break
@@ -107,15 +108,18 @@ def _valid_before_long(steps: Iterator[BatchStep], longest: int) -> Iterator[Bat
 
 
 def _policy(env: Any, policy: PolicyLike | None) -> Policy:
-    """Return the policy that collects: the given one, or the default of the environment."""
+    """Return the policy that collects: the given one, or random actions."""
     if not isinstance(env, gym.Env | VectorEnv):
         raise TypeError(f"env must be a Gymnasium environment, single or vector, got {type(env).__name__}")
-    if policy is not None:
-        return as_policy(policy)
-    return ObjectExploration(env) if has_object(env) else RandomPolicy(env)
+    return RandomPolicy(env) if policy is None else as_policy(policy)
 
 
-def _resolve_group(env: Any, group: Group | str | None) -> Group:
+def resolve_group(env: Any, group: Group | str | None) -> Group:
+    """Return the group that acts: the given one, or the one that the environment or a wrapper declares.
+
+    Raises:
+        ValueError: none is given or declared, or there is none of this name.
+    """
     found = _declared_group(env) if group is None else group
     if found is None:
         raise ValueError("the environment declares no group; say which one acts, for example group='R2'")

@@ -7,7 +7,6 @@ write a policy that acts on the observation, or use `RandomPolicy`.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,22 +130,6 @@ class WaypointExploration(ScriptedExploration):
         close = np.clip(object_ + generator.uniform(-self._spread, self._spread, agent.shape), low, high)
         waypoint = np.where(generator.random((len(agent), 1)) < self._near, close, anywhere)
         return _Plan(waypoint, generator.choice([-1.0, 1.0], (len(agent), self.world.commands)))
-
-
-def has_object(env: Env) -> bool:
-    """Return whether the environment is one of our worlds with an object to explore.
-
-    Worlds that Gymnasium put side by side, as with ``vectorization_mode="sync"``, are no batch: there is a warning.
-    """
-    if any(has_object(each) for each in getattr(env.unwrapped, "envs", ())):
-        warnings.warn(
-            "random actions seldom meet the object, and scripted exploration needs a batch of worlds, not single ones "
-            "side by side; make them with gymnasium.make_vec without vectorization_mode, or pass a policy",
-            UserWarning,
-            stacklevel=4,
-        )
-        return False
-    return isinstance(getattr(env.unwrapped, "world", None), TaskWorld)
 
 
 def _task_world(env: Env) -> TaskWorld:

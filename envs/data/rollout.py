@@ -40,12 +40,16 @@ def rollout(
 
     Args:
         env: a Gymnasium environment, single or vector; a batch of our worlds; or any `BatchedEnv`.
-        policy: acts on batches of observations, also in a single environment.
+        policy: acts on batches of observations, also in a single environment; on batches of images if it has an
+            attribute ``acts_on_frames`` that is true.
         seed: of the environment.
         deterministic: passed to the policy.
         autoreset: how a vector environment resets, if it does not declare it: "NextStep", "SameStep" or "Disabled".
         image_key: entry of Dict observations that holds the image.
         frames: find or draw the images, for `BatchObservation.frames`.
+
+    Raises:
+        ValueError: the policy acts on images, and ``frames`` is false.
 
     Example:
         >>> from itertools import islice
@@ -55,9 +59,13 @@ def rollout(
         [(2, 16, 16, 3), (2, 16, 16, 3), (2, 16, 16, 3)]
     """
     batch, acting = as_batched(env, autoreset=autoreset, image_key=image_key, frames=frames), as_policy(policy)
+    sees_frames = bool(getattr(acting, "acts_on_frames", False))
+    if sees_frames and not frames:
+        raise ValueError("expected frames=True for a policy that acts on images, got frames=False")
     current, state, episode_start = batch.reset(seed), None, np.ones(batch.num_envs, bool)
     while batch.running.any():
-        action, state = acting.predict(current.observation, state, episode_start, deterministic)
+        seen = current.frames if sees_frames else current.observation
+        action, state = acting.predict(seen, state, episode_start, deterministic)
         step = batch.step(action)
         yield step
         current, episode_start = step.next, step.restarted

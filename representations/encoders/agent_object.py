@@ -18,8 +18,9 @@ Deviations from the paper, and why
   paper's pseudo-code, the distance between agents is subtracted from the logits. The embedding ``w`` then gains
   nothing from encoding the agent.
 * **Contacts are labelled on the whole data set**, not by Otsu's threshold in each batch. That threshold jumps between
-  batches, and over all data it takes noise for movement. The first labels are a fixed share of the transitions, those
-  in which ``w`` changes most. Later labels use ``z_ext``: its noise is measured on transitions in which the agent moves
+  batches, and over all data it takes noise for movement. The first labels are a share of the transitions, those in
+  which ``w`` changes most; of several shares the one is kept whose map of the object tells most about its movements
+  (`contact_information`). Later labels use ``z_ext``: its noise is measured on transitions in which the agent moves
   away from the object (`moved_beyond_noise`). Those see the object from as near as the others and cannot touch it.
   Uncertain transitions are ignored.
 * **A first map by least squares.** One in five of the first labels is wrong. A network that is trained on them learns

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...envs.data.transitions import Transitions
-from ..learning.contact_labels import moved_beyond_noise, robust_bce
+from ..learning.contact_labels import UNCERTAIN, contact_information, moved_beyond_noise, robust_bce
 from ..learning.initial_maps import locate_by_paths, orient_by_contacts
 from ..learning.learner import Loss, Stage
 from ..learning.segment_geometry import distance_to_segment, whiten_ellipse
@@ -23,9 +23,6 @@ from .agent_object import AgentObjectEncoder
 from .backbones import make_backbone
 from .encoder import as_tensor, to_images
 from .registry import register_learner
-
-UNCERTAIN = 0.5
-"""Label of transitions that the likelihood of contact ignores."""
 
 _ENCODED_AT_ONCE = 64
 
@@ -55,7 +52,6 @@ class AgentObjectLearner(nn.Module):
 
     agent: Tensor
     contact: Tensor
-    moved_by: Tensor
     target_position: Tensor
     target_orientation: Tensor
     has_orientation: Tensor
@@ -83,7 +79,6 @@ class AgentObjectLearner(nn.Module):
         self.register_buffer("target_position", torch.zeros(frames, dim, device=device))
         self.register_buffer("target_orientation", torch.zeros(frames, 2 * elongated, device=device))
         self.register_buffer("has_orientation", torch.zeros((), device=device))
-        self.register_buffer("moved_by", torch.zeros(count, device=device))
         self.register_buffer("contact", torch.full((count,), UNCERTAIN, device=device))
 
     def stages(self) -> list[Stage]:
@@ -181,13 +176,19 @@ class AgentObjectLearner(nn.Module):
             position: ``(F, n)``, ``z_ext`` of every frame.
         """
         config = self.config.contact
-        self.moved_by[:] = (position[self._end] - position[self._start]).norm(dim=1)
+        moved_by = self._movement(position)
         start, end = self.agent[self._start], self.agent[self._end]
         away = functional.cosine_similarity(end - start, start - position[self._start], dim=1) > config.away_cosine
         quantiles = config.still_quantile, config.moved_quantile
-        self.contact[:], threshold = moved_beyond_noise(self.moved_by, self.moved_by[away], quantiles)
+        labels = moved_beyond_noise(moved_by, moved_by[away], quantiles, config.false_discovery_rate)
+        self.contact[:], threshold = labels
         self.contact[away & (self.contact == 1)] = UNCERTAIN
         self.network.contact_threshold.fill_(threshold)
+
+    def _movement(self, state: Tensor) -> Tensor:
+        """Return by how much a state ``(F, k)`` changes in every transition, ``(N,)``."""
+        moved_by: Tensor = (state[self._end] - state[self._start]).norm(dim=1)
+        return moved_by
 
     def _contact_nll(
         self, chosen: Tensor, before: Tensor, after: Tensor, log_radii: Tensor, log_softness: Tensor
@@ -232,17 +233,29 @@ class AgentObjectLearner(nn.Module):
 
     @torch.no_grad()
     def _locate_by_embedding(self) -> None:
-        """Find the first map of the object: alternate between labels of contact and positions of the object."""
-        config = self.config.contact
+        """Find the first map of the object: the one that explains its contacts best."""
         embedding = self._over_frames(self.embed)
-        self.moved_by[:] = (embedding[self._end] - embedding[self._start]).norm(dim=1)
+        maps = [self._map_by_paths(embedding, share) for share in self.config.contact.initial_shares]
+        self.target_position[:] = max(maps, key=self._information)
+        self.label_contacts(self.target_position)
+
+    def _map_by_paths(self, embedding: Tensor, share: float) -> Tensor:
+        """Return a first map: alternate between labels for a share of contacts and positions of the object."""
+        config = self.config.contact
+        agent, agent_after = self.agent[self._start], self.agent[self._end]
+        moved_by = self._movement(embedding)
         for _ in range(config.map_rounds):
-            self.contact[:] = (self.moved_by > torch.quantile(self.moved_by, 1 - config.initial_contact_share)).float()
-            agent, agent_after = self.agent[self._start], self.agent[self._end]
-            self.target_position[:] = locate_by_paths(
-                embedding, self._start, self._end, agent, agent_after, self.contact == 1, config.initial_fit
+            contact = moved_by > torch.quantile(moved_by, 1 - share)
+            position = locate_by_paths(
+                embedding, self._start, self._end, agent, agent_after, contact, config.initial_fit
             )
-            self.moved_by[:] = (self.target_position[self._end] - self.target_position[self._start]).norm(dim=1)
+            moved_by = self._movement(position)
+        return position
+
+    def _information(self, position: Tensor) -> float:
+        """Return the information about contacts in the distance of the agent's path from these positions."""
+        path = self.agent[self._start], self.agent[self._end]
+        return contact_information(self._movement(position), distance_to_segment(position[self._start], *path))
 
     @torch.no_grad()
     def _label(self) -> None:

@@ -9,13 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ...agents.exploration.learned_exploration import Exploration, ExplorationConfig
 from ...agents.policies.image_sac import ImageSACConfig
 from ...agents.policies.sac import SACConfig
 from ...envs.storage.artifacts import read_json
 from ...representations.encoders.agent_object import AgentObjectConfig
 from ...representations.learning.config import to_dict
 from ...representations.learning.devices import resolve_device
-from ..collect_and_train import HELD_OUT_SEED, sample_transitions, train_for_job
+from ..collect_and_train import sample_held_out, train_for_job
 from ..experiments.executors import available_cores
 from ..experiments.experiment import Grid, MeasureJob
 from ..experiments.jobs import JobProgress, Resources, chosen_device
@@ -43,6 +46,7 @@ class AgentObjectBenchmark:
         render_worlds: number of worlds that are rendered at a time.
         render_rounds: number of times that they are stepped and rendered.
         threads: number of threads of the encoder's training.
+        exploration: hyper-parameters of the exploration, but for its encoder, which is ``encoder``.
         encoder: hyper-parameters of the encoder.
         sac: hyper-parameters of soft actor-critic.
         image_sac: hyper-parameters of soft actor-critic on frames, but for its number of steps: that is the number of
@@ -60,6 +64,7 @@ class AgentObjectBenchmark:
     render_worlds: int = 256
     render_rounds: int = 20
     threads: int = 2
+    exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     encoder: AgentObjectConfig = field(default_factory=AgentObjectConfig)
     sac: SACConfig = field(default_factory=SACConfig)
     image_sac: ImageSACConfig = field(default_factory=ImageSACConfig)
@@ -85,24 +90,33 @@ class AgentObjectBenchmark:
         )
 
     def _encoder_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
-        """Return the job of the encoder, and one for each rival."""
+        """Return the jobs of the data, of the encoder, and of each rival."""
         return [
+            self._exploration_job(folder, seed, device),
             self._encoder_job(folder, seed, device),
             *(self._rival_job(name, folder, seed, device) for name in RIVALS),
         ]
 
+    def _exploration_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
+        resources = Resources.on(device, self.threads)
+        measure = partial(measure_exploration, self, seed, device, folder / f"data-{seed}")
+        title = f"{self.world}, exploration, seed {seed}"
+        return MeasureJob(title, folder / f"data-{seed}.json", measure, "", "", seed, resources=resources)
+
     def _encoder_job(self, folder: Path, seed: int, device: str) -> MeasureJob:
         resources = Resources.on(device, self.threads)
-        measure = partial(measure_encoder, self, seed, device, folder / f"encoder-{seed}")
-        title = f"{self.world}, encoder, seed {seed}"
-        return MeasureJob(title, folder / f"encoder-{seed}.json", measure, "", "", seed, resources=resources)
+        needs = [self._exploration_job(folder, seed, device)]
+        measure = partial(measure_encoder, self, seed, device, folder / f"data-{seed}", folder / f"encoder-{seed}")
+        title, output = f"{self.world}, encoder, seed {seed}", folder / f"encoder-{seed}.json"
+        return MeasureJob(title, output, measure, "", "", seed, needs, resources)
 
     def _rival_job(self, name: str, folder: Path, seed: int, device: str) -> MeasureJob:
         resources = Resources.on(device, self.threads)
         output = folder / f"rival-{name.replace(' ', '_')}-{seed}.json"
-        measure = partial(measure_rival, self, name, seed, device, output.with_suffix(".checkpoint"))
+        needs, data = [self._exploration_job(folder, seed, device)], folder / f"data-{seed}"
+        measure = partial(measure_rival, self, name, seed, device, data, output.with_suffix(".checkpoint"))
         title = f"{self.world}, encoder {name}, seed {seed}"
-        return MeasureJob(title, output, measure, "", "", seed, resources=resources)
+        return MeasureJob(title, output, measure, "", "", seed, needs, resources)
 
     def _rl_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
         encoder, policies = folder / f"encoder-{seed}", folder / f"policies-{seed}"
@@ -138,35 +152,78 @@ IMAGE_POLICIES = ("CnnPolicy", "CnnPolicy with random shifts")
 """Policies of the benchmark ``rl`` that learn from frames, as in the rows of its table."""
 
 
-def measure_encoder(
+def measure_exploration(
     benchmark: AgentObjectBenchmark, seed: int, device: str, folder: Path, show: JobProgress
+) -> dict[str, float]:
+    """Collect transitions with self-directed exploration, keep them, and return the shares of contacts by round.
+
+    Args:
+        benchmark: size of the benchmark.
+        seed: seed of the world, the actions and the encoders between the rounds.
+        device: device of the simulator and the encoders.
+        folder: folder of the data set.
+        show: shows the progress.
+    """
+    import gymnasium as gym
+
+    from ...agents.exploration.learned_exploration import explore
+    from ...envs.data.minari_dataset import save_transitions
+
+    worlds, count = gym.make_vec(f"equiact/{benchmark.world}-v0", num_envs=64, device=device), benchmark.transitions
+    began = time.monotonic()
+    found = explore(
+        worlds,
+        count,
+        seed,
+        config=replace(benchmark.exploration, encoder=benchmark.encoder),
+        device=device,
+        work_dir=folder.with_name(f"{folder.name}-rounds"),
+        progress=lambda done: show(done, count, "transitions"),
+    )
+    seconds = time.monotonic() - began
+    save_transitions(found.transitions, folder)
+    return {**_contacts(found), "exploration, s": seconds}
+
+
+def _contacts(found: Exploration) -> dict[str, float]:
+    """Return the shares of contacts in the first and the last round, in per cent: as learned, and the true ones."""
+    if found.transitions.touched is None:
+        raise ValueError("expected a world that reports which transitions touched the object")
+    ends = np.cumsum([each.transitions for each in found.rounds])[:-1]
+    touched = [100 * float(part.mean()) for part in np.split(found.transitions.touched, ends)]
+    learned = [100 * each.contact_share for each in found.rounds if each.contact_share is not None]
+    return {
+        "exploration rounds": float(len(found.rounds)),
+        "contacts of random actions": touched[0],
+        "contacts in the last round": touched[-1],
+        **({"contacts in the last round, as learned": learned[-1]} if learned else {}),
+    }
+
+
+def measure_encoder(
+    benchmark: AgentObjectBenchmark, seed: int, device: str, data: Path, folder: Path, show: JobProgress
 ) -> dict[str, float]:
     """Train an encoder and save it; return its errors beside those of an untrained one and of chance, and its speed.
 
     Args:
         benchmark: size of the benchmark.
-        seed: seed of the data, the weights and the batches.
+        seed: seed of the held-out data, the weights and the batches.
         device: device of the simulator and the encoder.
+        data: folder of the data set to train on.
         folder: folder of the encoder.
         show: shows the progress.
     """
+    from ...envs.data.minari_dataset import load_transitions
     from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
 
     checkpoint = check_checkpoint(folder.with_name(f"{folder.name}.checkpoint"))
-    count = benchmark.transitions
-    transitions = sample_transitions(benchmark.world, count, seed, device, lambda n: show(n, count, "transitions"))
+    transitions = load_transitions(data)
     bare = [bare_transitions_per_second(transitions, benchmark.encoder, resolve_device(device))]
     encoder, report = train_for_job(
         transitions, benchmark.encoder, seed=seed, device=device, checkpoint=checkpoint, show=show
     )
     bare.append(bare_transitions_per_second(transitions, benchmark.encoder, resolve_device(device)))
-    held_out = sample_transitions(
-        benchmark.world,
-        benchmark.held_out,
-        seed + HELD_OUT_SEED,
-        device,
-        lambda n: show(n, benchmark.held_out, "transitions"),
-    )
+    held_out = _held_out(benchmark, seed, device, show)
     encoder.to("cpu").save(folder)
     rows = compare_encoder(encoder, held_out, benchmark.world)
     speed = report.transitions / report.seconds
@@ -180,34 +237,44 @@ def measure_encoder(
     }
 
 
+def _held_out(benchmark: AgentObjectBenchmark, seed: int, device: str, show: JobProgress) -> Transitions:
+    count = benchmark.held_out
+    return sample_held_out(benchmark.world, count, seed, device, lambda done: show(done, count, "transitions"))
+
+
 def measure_rival(
-    benchmark: AgentObjectBenchmark, name: str, seed: int, device: str, checkpoint: Path, show: JobProgress
+    benchmark: AgentObjectBenchmark,
+    name: str,
+    seed: int,
+    device: str,
+    data: Path,
+    checkpoint: Path,
+    show: JobProgress,
 ) -> dict[str, float]:
     """Train a rival of the encoder on the same transitions, and return its errors.
 
     Args:
         benchmark: size of the benchmark.
         name: name of the rival, one of `RIVALS`.
-        seed: seed of the data, the weights and the batches.
+        seed: seed of the held-out data, the weights and the batches.
         device: device of the simulator and the rival.
+        data: folder of the data set to train on.
         checkpoint: file to resume the training from if it exists.
         show: shows the progress.
     """
+    from ...envs.data.minari_dataset import load_transitions
     from ...envs.worlds.registry import task_world_class
     from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
     from ...representations.learning.training import train_learner
     from ...representations.metrics.position_metrics import locate, rmse
 
-    def collected(count: int, seed: int) -> Transitions:
-        return sample_transitions(benchmark.world, count, seed, device, lambda n: show(n, count, "transitions"))
-
     checkpoint, side = check_checkpoint(checkpoint), task_world_class(benchmark.world).arena_side
-    transitions = collected(benchmark.transitions, seed)
+    transitions = load_transitions(data)
     learner: Any = rival_learner(name, benchmark.encoder, transitions, side, seed=seed, device=device)
     callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
     fingerprint = transitions.fingerprint
     train_learner(learner, seed=seed, data_fingerprint=fingerprint, checkpoint=checkpoint, callbacks=[callback])
-    found = locate(learner.network.to("cpu").eval(), collected(benchmark.held_out, seed + HELD_OUT_SEED))
+    found = locate(learner.network.to("cpu").eval(), _held_out(benchmark, seed, device, show))
     remove_checkpoint(checkpoint)
     return {
         f"agent RMSE, {name}": 100 * rmse(found.agent_predicted, found.agent) / side,

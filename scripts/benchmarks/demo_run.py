@@ -71,7 +71,15 @@ class DemoRun:
         """Train and measure the encoder, unless that is done."""
         if (self.folder / "encoder_evaluation.json").exists():
             return
-        transitions = collect_transitions(self.world, self.config.transitions, self.seed, self.device)
+        encoder = self.config.encoder
+        transitions = collect_transitions(
+            self.world,
+            self.config.transitions,
+            self.seed,
+            self.device,
+            beside=self.folder / "encoder",
+            encoder=encoder,
+        )
         checkpoint = self.folder / "encoder.checkpoint"
         encoder, report = train_encoder_with_bar(
             transitions, self.config.encoder, seed=self.seed, device=self.device, checkpoint=checkpoint

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ..collect_and_train import collect_transitions
-from ..environment_collection import CollectionEnv, collect_in_environment
+from ..collect_and_train import explore_world, has_object, rounds_folder, sample_transitions
+from ..environment_collection import CollectionEnv, collect_in_environment, explore_in_environment
+from ..progress import progress_bar
 from .command import Command
 from .registry import register_command
 
@@ -25,8 +26,10 @@ class Collect(Command):
     """Collect transitions in a world or in any environment, and write them as a Minari data set.
 
     With --env the environment may be of any package. Say by --displacement where the displacement of the agent is, and
-    by --pixels that images are to be drawn by ray tracing, without OpenGL, if it is a MuJoCo environment. Without a
-    policy actions are random.
+    by --pixels that images are to be drawn by ray tracing, without OpenGL, if it is a MuJoCo environment.
+
+    Random actions seldom touch an object. With --explore learned only the first round is random: an agent-object
+    encoder learns from it where the object is, half of the next actions go there, and so on. No ground truth is read.
     """
 
     world: str | None = None
@@ -45,9 +48,12 @@ class Collect(Command):
     joints:NAME,NAME, or module:function of info. Options follow after commas: body:fingertip,plane=xz,noise=0.01."""
     group: str | None = None
     """Group that acts, such as R2 or SE2; by default that of the environment or of the rule."""
+    explore: Literal["learned", "random"] | None = None
+    """How to act without a policy: go to the object that was learned from the rounds before, or at random. By default
+    learned in worlds with an object, and random elsewhere."""
     policy: str | None = None
     """Policy that acts on the environment's own observations: a folder, a .zip of Stable-Baselines3, an .onnx file, or
-    module:function; random actions by default."""
+    module:function; see --explore for the default."""
     trust_policy: bool = False
     """Load a policy that is a pickle, which can execute any code. Only for files that you trust."""
     image_key: str | None = None
@@ -82,13 +88,14 @@ class Collect(Command):
         folder = self.check_output("output_dir", "dataset")
         self._check()
         with folder_lock(folder):
-            transitions = self._collect()
+            transitions, contacts = self._collect()
             save_transitions(transitions, folder)
         touched = transitions.touched
         return {
             "transitions": len(transitions),
             "frames": len(transitions.frames),
             **({} if touched is None and self.env else {"touched": 0.0 if touched is None else float(touched.mean())}),
+            **({"contacts_by_round": contacts} if contacts else {}),
             **({"group": transitions.group} if self.env else {}),
             "folder": str(self.output_dir),
         }
@@ -106,14 +113,57 @@ class Collect(Command):
         if self.env is None and given:
             option = "import" if given[0] == "imports" else given[0].replace("_", "-")
             raise ValueError(f"--{option} is an option of environments; give --env, or leave it out")
+        if self.explore is not None and self.policy is not None:
+            raise ValueError(
+                f"expected --explore or --policy, got both: {self.explore} and {self.policy}; leave one out"
+            )
+        if self.explore == "learned" and self.env is None and not has_object(self._world):
+            raise ValueError(
+                f"expected a world with an object for --explore learned, got {self._world}; choose --explore random"
+            )
         if not self.pixels and (cameras := [name for name in given if name in CAMERA]):
             raise ValueError(f"--{cameras[0]} is an option of ray-traced images; give --pixels, too, or leave it out")
 
-    def _collect(self) -> Transitions:
-        if self.env is None:
-            return collect_transitions(self.world or DEFAULT_WORLD, self.transitions, self.seed, self.device)
-        options = CollectionEnv(
-            env=self.env,
+    def _collect(self) -> tuple[Transitions, list[float | None]]:
+        """Return the transitions, and the share of contacts by round if the exploration was learned."""
+        env = None if self.env is None else self._collection_env()
+        if not self._learns():
+            if env is None:
+                return self._sample(), []
+            return collect_in_environment(
+                env, self.transitions, self.seed, policy=self.policy, trust_policy=self.trust_policy
+            ), []
+        options = {name: getattr(self, name) for name in (*OF_ENVIRONMENTS, "env", "world", "transitions", "seed")}
+        rounds = rounds_folder(self.output_dir, {**options, "num_envs": self.num_envs})
+        if env is None:
+            found = explore_world(self._world, self.transitions, self.seed, self.device, rounds)
+        else:
+            found = explore_in_environment(env, self.transitions, self.seed, self.device, rounds)
+        return found.transitions, [each.contact_share for each in found.rounds]
+
+    @property
+    def _world(self) -> str:
+        return self.world or DEFAULT_WORLD
+
+    def _learns(self) -> bool:
+        """Return whether the exploration is learned."""
+        if self.explore is None:
+            return self.env is None and has_object(self._world)
+        return self.explore == "learned"
+
+    def _sample(self) -> Transitions:
+        with progress_bar("Collecting (compiles once)", self.transitions, "transitions") as update:
+            return sample_transitions(
+                self._world,
+                self.transitions,
+                self.seed,
+                self.device,
+                lambda done: update(done, description="Collecting"),
+            )
+
+    def _collection_env(self) -> CollectionEnv:
+        return CollectionEnv(
+            env=self.env or "",
             imports=self.imports,
             env_options=self.env_option,
             action_repeat=self.action_repeat,
@@ -124,9 +174,6 @@ class Collect(Command):
             pixels=self.pixels,
             resolution=self.resolution,
             num_envs=self.num_envs,
-        )
-        return collect_in_environment(
-            options, self.transitions, self.seed, policy=self.policy, trust_policy=self.trust_policy
         )
 
 

@@ -218,7 +218,15 @@ class Train(DataOptions, Command):
         """
         if self.source is None:
             world = self.world or DEFAULT_WORLD
-            return collect_transitions(world, self.transitions, self.seed, self.device), None, {"world": world}
+            transitions = collect_transitions(
+                world,
+                self.transitions,
+                self.seed,
+                self.device,
+                beside=self.output_dir,
+                encoder=self._scaled_config(),
+            )
+            return transitions, None, {"world": world}
         if self.world_cls is not None:
             return load_data_of(self.world_cls, self.source), None, {"world": self.world, **self.record}
         whole = self.source.load()

@@ -1,0 +1,252 @@
+"""Self-directed exploration: rounds, the policy that approaches the object, and resuming."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from equiact.agents.exploration import learned_exploration
+from equiact.agents.exploration.approach_policy import ActionPool, DisplacementModel, flatten_actions
+from equiact.agents.exploration.learned_exploration import Exploration, ExplorationConfig, explore
+from equiact.envs.data.collect import collect
+from equiact.envs.data.transitions import Transitions, equal
+from equiact.envs.storage.artifacts import ArtifactError
+from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.learning.config import ConfigError, scale_steps
+
+PIXELS = 32
+STEP = 0.1
+NEAR = 0.12
+
+
+class Pushing(gym.Env[Any, Any]):
+    """A red agent in the unit square that pushes a green object away when it comes near; without a state to observe."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,))
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as in Gymnasium)
+    render_mode = "rgb_array"
+    group = "R2"
+
+    def __init__(self, actions: str) -> None:
+        self.action_space: gym.Space[Any] = {
+            "relative": gym.spaces.Box(-STEP, STEP, (3,)),
+            "absolute": gym.spaces.Box(0.0, 1.0, (2,)),
+            "discrete": gym.spaces.Discrete(5),
+        }[actions]
+        self.actions, self.steps = actions, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.agent, self.object, self.time = *self.np_random.uniform(0.1, 0.9, (2, 2)), 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps, self.time = self.steps + 1, self.time + 1
+        before, old = self.agent, self.object
+        self.agent = np.clip(before + self.wanted(action), 0, 1)
+        apart = self.object - self.agent
+        if np.linalg.norm(apart) < NEAR:
+            away = apart / (np.linalg.norm(apart) + 1e-9)
+            self.object = np.clip(self.agent + 1.5 * NEAR * away, 0.05, 0.95)
+        touched = bool((self.object != old).any())
+        info = {"displacement": self.agent - before, "touched": touched}
+        return np.zeros(1, np.float32), 0.0, False, self.time >= 50, info
+
+    def wanted(self, action: Any) -> Any:
+        if self.actions == "discrete":
+            return STEP * np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)])[action]
+        if self.actions == "absolute":
+            return np.clip(action - self.agent, -STEP, STEP)
+        return action[:2]
+
+    def render(self) -> Any:
+        """Draw both as spots whose centre can be read to a hundredth of the side."""
+        rows, columns = np.mgrid[:PIXELS, :PIXELS] / (PIXELS - 1)
+        image = np.zeros((PIXELS, PIXELS, 3))
+        for channel, (x, y) in ((0, self.agent), (1, self.object)):
+            image[..., channel] = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 0.005)
+        return (255 * image).astype(np.uint8)
+
+
+class Reader(AgentObjectEncoder):
+    """Reads both positions from the image."""
+
+    def __init__(self) -> None:
+        super().__init__((PIXELS, PIXELS, 3), "R2")
+        self.contact_threshold.fill_(0.02)
+        with torch.no_grad():
+            self.log_radii.fill_(float(np.log(NEAR)))
+
+    def encode(self, observations: Any) -> Any:
+        rows, columns = np.mgrid[:PIXELS, :PIXELS] / (PIXELS - 1)
+
+        def centre(channel: int) -> Any:
+            weight = observations[..., channel].astype(float)
+            total = weight.sum((1, 2))
+            return np.stack([(weight * axis).sum((1, 2)) / total for axis in (columns, rows)], 1)
+
+        return {"agent": centre(0), "object": centre(1)}
+
+
+@pytest.fixture
+def reads_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let an encoder that reads both positions take the place of one that is trained; return the sizes of its data."""
+    sizes: list[int] = []
+
+    def train(parts: list[Transitions], *given: Any) -> Reader:
+        sizes.append(sum(map(len, parts)))
+        return Reader()
+
+    monkeypatch.setattr(learned_exploration, "_train", train)
+    return sizes
+
+
+def touched_by_round(found: Exploration) -> list[float]:
+    ends = np.cumsum([each.transitions for each in found.rounds])[:-1]
+    touched = found.transitions.touched
+    assert touched is not None
+    return [float(part.mean()) for part in np.split(touched, ends)]
+
+
+@pytest.mark.parametrize("actions", ["relative", "absolute", "discrete"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_agent_goes_to_the_object_that_was_learned(actions: str, count: int, reads_images: list[int]) -> None:
+    """It does so with any kind of action, in one environment and in several, and with images that are drawn."""
+    env: Any = Pushing(actions) if count == 1 else gym.vector.SyncVectorEnv([lambda: Pushing(actions)] * count)
+    found = explore(env, 1000, seed=0)
+    touched = touched_by_round(found)
+    assert [each.approached for each in found.rounds] == [False] + [True] * (len(touched) - 1)
+    assert min(touched[1:]) > 2 * touched[0], "contacts at least double"
+    for share, true in zip([each.contact_share for each in found.rounds], touched, strict=True):
+        assert share == pytest.approx(true, abs=0.05)
+    assert len(found.transitions) == 1000
+    assert found.transitions.action is None, "that name is for demonstrations"
+
+
+def test_rounds_end_when_the_contacts_do_not_rise(reads_images: list[int]) -> None:
+    """The reader is perfect from the start: two rounds show that, and the rest is collected at once."""
+    found = explore(Pushing("relative"), 1000, seed=0, config=ExplorationConfig(round_share=0.1, least_gain=0.2))
+    assert reads_images == [300, 400, 500]
+    assert [each.transitions for each in found.rounds] == [300, 100, 100, 500]
+
+
+@pytest.mark.parametrize(
+    ("shares", "goes_on"),
+    [
+        ([0.03], True),
+        ([0.03, 0.3], True),
+        ([0.03, 0.3, 0.32], False),
+        ([0.03, 0.3, 0.36], True),
+        ([0.03, 0.04, 0.05], True),
+    ],
+)
+def test_encoders_are_trained_again_as_long_as_contacts_become_more(shares: list[float], goes_on: bool) -> None:
+    assert learned_exploration._still_gains(shares, 0.05) is goes_on
+
+
+def test_one_round_needs_no_encoder(reads_images: list[int]) -> None:
+    found = explore(Pushing("relative"), 20, seed=0, config=ExplorationConfig(first_share=1.0))
+    assert reads_images == []
+    assert [(each.transitions, each.contact_share) for each in found.rounds] == [(20, None)]
+
+
+def test_the_first_round_is_what_random_actions_collect(reads_images: list[int]) -> None:
+    env = gym.vector.SyncVectorEnv([lambda: Pushing("relative")] * 2)
+    found = explore(env, 300, seed=3)
+    again = explore(env, 300, seed=3)
+    assert equal(found.transitions, again.transitions)
+    assert not equal(found.transitions, explore(env, 300, seed=4).transitions)
+
+
+def test_an_interrupted_exploration_goes_on_with_the_same_result(tmp_path: Path, reads_images: list[int]) -> None:
+    folder = tmp_path / "rounds"
+
+    def stop_in_third_round(done: int) -> None:
+        if done > 520:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explore(Pushing("relative"), 1000, seed=0, work_dir=folder, progress=stop_in_third_round)
+    env = Pushing("relative")
+    resumed = explore(env, 1000, seed=0, work_dir=folder)
+    assert env.steps < 550, "the first two rounds are not collected again"
+    assert not folder.exists(), "finished rounds are removed"
+    whole = explore(Pushing("relative"), 1000, seed=0)
+    assert equal(resumed.transitions, whole.transitions)
+    assert resumed.rounds == whole.rounds
+
+
+def test_rounds_of_another_exploration_are_refused(tmp_path: Path, reads_images: list[int]) -> None:
+    def stop(done: int) -> None:
+        if done > 310:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explore(Pushing("relative"), 1000, seed=0, work_dir=tmp_path / "rounds", progress=stop)
+    with pytest.raises(ArtifactError, match=r"rounds of this exploration.*choose another work_dir"):
+        explore(Pushing("relative"), 1000, seed=1, work_dir=tmp_path / "rounds")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match="something else"):
+        explore(Pushing("relative"), 1000, seed=0, work_dir=tmp_path / "other")
+    assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
+
+
+def test_groups_that_are_not_translations_are_refused_before_a_step() -> None:
+    env = Pushing("relative")
+    with pytest.raises(ValueError, match=r"translations.*'SE2'"):
+        explore(env, 100, seed=0, group="SE2")
+    assert env.steps == 0
+
+
+def test_displacements_of_a_model_follow_actions_and_places() -> None:
+    """A pull towards the middle and an effect of the action that grows to the right: 1, a, z and a·z."""
+    generator = np.random.default_rng(0)
+    actions, places = generator.normal(size=(2, 400, 2))
+    moved = 0.1 + 0.5 * actions - 0.2 * places + 0.3 * actions * places[:, :1]
+    model = DisplacementModel.fit(actions + 0, places, moved)
+    found = model.predict(np.array([[1.0, -1.0]]), np.array([[2.0, 0.0]]))
+    np.testing.assert_allclose(found, [[0.1 + 0.5 - 0.4 + 0.6, 0.1 - 0.5 - 0.6]], atol=1e-8)
+
+
+def test_actions_are_taken_in_the_form_that_the_environment_expects() -> None:
+    generator = np.random.default_rng(0)
+    boxes = gym.vector.SyncVectorEnv([lambda: Pushing("relative")] * 3)
+    pool = ActionPool(boxes, 10, generator)
+    taken = pool.take(np.array([4, 4, 7]))
+    np.testing.assert_allclose(taken, pool.flat[[4, 4, 7]])
+    assert boxes.action_space.contains(taken)
+    discrete = gym.vector.SyncVectorEnv([lambda: Pushing("discrete")] * 2)
+    pool = ActionPool(discrete, 40, generator)
+    taken = pool.take(np.array([3, 9]))
+    assert taken.tolist() == pool.flat[[3, 9]].argmax(1).tolist()
+    assert flatten_actions(gym.spaces.MultiDiscrete([2, 3]), [np.array([1, 0])]).tolist() == [[0, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"first_share": 0.0},
+        {"round_share": 1.5},
+        {"approach": -0.1},
+        {"spread": -1.0},
+        {"pool": 1},
+        {"steps_scale": 0.0},
+    ],
+)
+def test_values_out_of_range_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"must be .*, got"):
+        ExplorationConfig(**given)
+
+
+@pytest.mark.slow
+def test_contacts_become_ten_times_as_frequent_in_soccer() -> None:
+    worlds = gym.make_vec("equiact/Soccer-v0", num_envs=32, device="cpu")
+    random = collect(worlds, 2000, seed=1).touched
+    assert random is not None
+    encoder = scale_steps(AgentObjectConfig(), 0.75)
+    touched = touched_by_round(explore(worlds, 12_000, seed=0, config=ExplorationConfig(encoder=encoder)))
+    assert touched[0] == pytest.approx(random.mean(), abs=0.02)
+    assert touched[-1] > 8 * touched[0]

@@ -201,6 +201,13 @@ def test_groups_that_are_not_translations_are_refused_before_a_step() -> None:
     assert env.steps == 0
 
 
+def test_too_few_transitions_to_train_on_are_refused_before_a_step() -> None:
+    env = Pushing("relative")
+    with pytest.raises(ValueError, match=r"at least 214 transitions.*got 213.*collect at random"):
+        explore(env, 213, seed=0)
+    assert env.steps == 0
+
+
 def test_displacements_of_a_model_follow_actions_and_places() -> None:
     """A pull towards the middle and an effect of the action that grows to the right: 1, a, z and a·z."""
     generator = np.random.default_rng(0)

@@ -7,6 +7,7 @@ lead there (`ApproachPolicy`). Images and displacements are all that is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -146,10 +147,11 @@ def explore(
     """
     total = integer_argument("transitions", transitions, at_least=1)
     translation_dim(resolve_group(env, group).name, "agent-object")
+    first = _first_count(total, config)
     saved = SavedRounds(work_dir, {"seed": seed, "transitions": total, "config": asdict(config)})
     source = _Source(env, seed, displacement, group, image_key, autoreset, saved, progress)
     with saved.locked():
-        parts = [source.collect(0, max(1, round(config.first_share * total)), 0, RandomPolicy(env))]
+        parts = [source.collect(0, first, 0, RandomPolicy(env))]
         shares: list[float] = []
         encoder, learns = None, True
         while (done := sum(map(len, parts))) < total:
@@ -165,6 +167,23 @@ def explore(
     saved.remove()
     rounds = [ExplorationRound(len(part), index > 0, *shares[index : index + 1]) for index, part in enumerate(parts)]
     return Exploration(replace(concatenate(parts), action=None), tuple(rounds))
+
+
+def _first_count(total: int, config: ExplorationConfig) -> int:
+    """Return the number of transitions of the first round.
+
+    Raises:
+        ValueError: they are too few to train an encoder on.
+    """
+    count, optim = max(1, round(config.first_share * total)), config.encoder.optim
+    needed = max(optim.batch_size, optim.contrast_batch_size) // 2
+    if count < total and count < needed:
+        least = math.ceil(needed / config.first_share)
+        raise ValueError(
+            f"expected at least {least} transitions, so that an encoder can be trained on the first round, got {total}; "
+            "collect more, or collect at random"
+        )
+    return count
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from equiact.representations.learning.contact_labels import (
     robust_bce,
 )
 from equiact.representations.learning.initial_maps import PositionMapConfig, locate_by_paths, orient_by_contacts
+from equiact.representations.learning.object_movement import movement
 from equiact.representations.learning.segment_geometry import distance_to_segment, nearest_on_segment, whiten_ellipse
 from equiact.representations.learning.training import train_encoder, train_learner
 from equiact.representations.metrics.position_metrics import chance, evaluate_encoder, locate, rmse
@@ -257,6 +258,37 @@ def test_constant_movements_and_distances_tell_nothing() -> None:
     assert contact_information(torch.empty(0), torch.empty(0)) == 0
 
 
+def test_movements_are_between_the_means_of_the_frames_before_and_after() -> None:
+    """Two trajectories, of four frames and of two, in which the numbers are easy."""
+    state = torch.tensor([[0.0, 0], [2, 0], [4, 3], [6, 3], [1, 1], [1, 4]])
+    start, end = torch.tensor([4, 0, 1, 2]), torch.tensor([5, 1, 2, 3])
+    single = [3.0, 2.0, np.hypot(2, 3), 2.0]
+    torch.testing.assert_close(movement(state, start, end), torch.tensor(single, dtype=torch.float32))
+    found = movement(state, start, end, window=2)
+    before_and_after = torch.tensor(
+        [
+            3.0 / np.sqrt(2),
+            float((state[1:3].mean(0) - state[0]).norm()) / np.sqrt(1.5),
+            float((state[2:4].mean(0) - state[0:2].mean(0)).norm()),
+            float((state[3] - state[1:3].mean(0)).norm()) / np.sqrt(1.5),
+        ],
+        dtype=torch.float32,
+    )
+    torch.testing.assert_close(found, before_and_after)
+    whole = movement(state, start, end, window=9)
+    assert float(whole[2]) == pytest.approx(float((state[2:4].mean(0) - state[0:2].mean(0)).norm()))
+    assert float(whole[1]) == pytest.approx(float((state[1:4].mean(0) - state[0]).norm()) / np.sqrt(4 / 3))
+
+
+def test_the_noise_of_a_movement_is_the_same_wherever_a_trajectory_ends() -> None:
+    """The mean of two frames against the mean of two has the noise of one against one, after the divisor."""
+    generator = torch.Generator().manual_seed(0)
+    state, frames = torch.randn(4000 * 4, 1, generator=generator), torch.arange(4000 * 4).reshape(4000, 4)
+    start, end = frames[:, :-1].flatten(), frames[:, 1:].flatten()
+    found = movement(state, start, end, window=4).reshape(4000, 3)
+    torch.testing.assert_close(found.square().mean(0), torch.ones(3), atol=0.08, rtol=0)
+
+
 def affine_r2(found: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
     design = np.concatenate([found, np.ones((len(found), 1))], 1)
     residual = true - design @ np.linalg.lstsq(design, true, rcond=None)[0]
@@ -311,7 +343,7 @@ def test_paths_locate_an_object_that_is_known_in_no_coordinates(seed: int) -> No
     assert affine_r2(agent, object_) < 0.85, "the agent's place alone must not do"
 
 
-@pytest.mark.parametrize(("approach", "rarest", "commonest"), [(0.0, 0.01, 0.02), (1.0, 0.4, 1.0)])
+@pytest.mark.parametrize(("approach", "rarest", "commonest"), [(0.0, 0.01, 0.02), (0.9, 0.35, 1.0)])
 def test_the_first_map_is_found_whatever_the_share_of_contacts(
     approach: float, rarest: float, commonest: float
 ) -> None:
@@ -326,6 +358,7 @@ def test_the_first_map_is_found_whatever_the_share_of_contacts(
     learner._over_frames = lambda function: torch.tensor(embedding, dtype=torch.float32)  # type: ignore[method-assign]
     learner._locate_by_embedding()
     assert affine_r2(learner.target_position.numpy(), object_) > 0.9
+    learner.label_contacts(learner.target_position)
     called = (learner.contact == 1).numpy()
     assert met[called].mean() > 0.7, "most labels are right"
     assert called[met].mean() > 0.05, "some contacts are labelled"
@@ -415,6 +448,7 @@ def test_stages_follow_the_configuration(elongated: bool) -> None:
         lambda: ContactConfig(initial_shares=(0.1, 0.0)),
         lambda: ContactConfig(initial_shares=()),
         lambda: ContactConfig(false_discovery_rate=0.0),
+        lambda: ContactConfig(window=0),
         lambda: ContactConfig(label_error=0.6),
         lambda: ContactConfig(still_quantile=0.99, moved_quantile=0.9),
         lambda: ContactConfig(min_softness=float("nan")),

@@ -360,7 +360,7 @@ def test_a_tampered_encoder_is_refused(capsys: pytest.CaptureFixture[str], tmp_p
 def test_collect_writes_data_and_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     options = ["--transitions", "100", "--output-dir", str(tmp_path / "data"), "--json", "--device", "cpu"]
     assert main(["collect", *options]) == 1
-    assert "expected at least 214 transitions" in capsys.readouterr().err
+    assert "expected at least 212 transitions" in capsys.readouterr().err
     options += ["--explore", "random"]
     assert main(["collect", *options]) == 0
     captured = capsys.readouterr()

@@ -256,9 +256,11 @@ def test_positions_are_measured_where_their_ground_truth_is_known() -> None:
 def test_too_few_transitions_are_refused_before_the_held_out_ones_are_collected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--transitions", "20", "--output-dir", str(tmp_path / "encoder"), "--device", "cpu"]) == 1
-    error = capsys.readouterr().err
-    assert "transitions, half of the largest batch" in error and "Held-out data" not in error
+    options = ["--transitions", "20", "--output-dir", str(tmp_path / "encoder"), "--device", "cpu"]
+    for encoder, reason in (("translation", "half of the largest batch"), ("agent-object", "at least 212 transitions")):
+        assert main(["train", *options, "--encoder", encoder]) == 1
+        error = " ".join(capsys.readouterr().err.split())
+        assert reason in error and "Held-out data" not in error
 
 
 def test_ground_truth_of_the_data_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from ...envs.data.transitions import Transitions
 from ..learning.contact_labels import UNCERTAIN, contact_information, moved_beyond_noise, robust_bce
 from ..learning.initial_maps import locate_by_paths, orient_by_contacts
 from ..learning.learner import Loss, Stage
+from ..learning.object_movement import movement
 from ..learning.segment_geometry import distance_to_segment, whiten_ellipse
 from .agent_object import AgentObjectEncoder
 from .backbones import make_backbone
@@ -176,19 +177,14 @@ class AgentObjectLearner(nn.Module):
             position: ``(F, n)``, ``z_ext`` of every frame.
         """
         config = self.config.contact
-        moved_by = self._movement(position)
-        start, end = self.agent[self._start], self.agent[self._end]
+        moved_by = movement(position, self._start, self._end)
+        start, end = self._paths
         away = functional.cosine_similarity(end - start, start - position[self._start], dim=1) > config.away_cosine
         quantiles = config.still_quantile, config.moved_quantile
         labels = moved_beyond_noise(moved_by, moved_by[away], quantiles, config.false_discovery_rate)
         self.contact[:], threshold = labels
         self.contact[away & (self.contact == 1)] = UNCERTAIN
         self.network.contact_threshold.fill_(threshold)
-
-    def _movement(self, state: Tensor) -> Tensor:
-        """Return by how much a state ``(F, k)`` changes in every transition, ``(N,)``."""
-        moved_by: Tensor = (state[self._end] - state[self._start]).norm(dim=1)
-        return moved_by
 
     def _contact_nll(
         self, chosen: Tensor, before: Tensor, after: Tensor, log_radii: Tensor, log_softness: Tensor
@@ -233,29 +229,30 @@ class AgentObjectLearner(nn.Module):
 
     @torch.no_grad()
     def _locate_by_embedding(self) -> None:
-        """Find the first map of the object: the one that explains its contacts best."""
-        embedding = self._over_frames(self.embed)
-        maps = [self._map_by_paths(embedding, share) for share in self.config.contact.initial_shares]
-        self.target_position[:] = max(maps, key=self._information)
-        self.label_contacts(self.target_position)
+        """Find the first map of the object: the one whose place tells most about the movements of the embedding."""
+        embedding, window = self._over_frames(self.embed), self.config.contact.window
+        moved_by = [movement(embedding, self._start, self._end, frames) for frames in (1, window)]
+        maps = [self._map_by_paths(embedding, moved_by[-1], share) for share in self.config.contact.initial_shares]
 
-    def _map_by_paths(self, embedding: Tensor, share: float) -> Tensor:
+        def information(position: Tensor) -> float:
+            distance = distance_to_segment(position[self._start], *self._paths)
+            return sum(contact_information(each, distance) for each in moved_by)
+
+        self.target_position[:] = max(maps, key=information)
+
+    def _map_by_paths(self, embedding: Tensor, moved_by: Tensor, share: float) -> Tensor:
         """Return a first map: alternate between labels for a share of contacts and positions of the object."""
         config = self.config.contact
-        agent, agent_after = self.agent[self._start], self.agent[self._end]
-        moved_by = self._movement(embedding)
         for _ in range(config.map_rounds):
             contact = moved_by > torch.quantile(moved_by, 1 - share)
-            position = locate_by_paths(
-                embedding, self._start, self._end, agent, agent_after, contact, config.initial_fit
-            )
-            moved_by = self._movement(position)
+            position = locate_by_paths(embedding, self._start, self._end, *self._paths, contact, config.initial_fit)
+            moved_by = movement(position, self._start, self._end, config.window)
         return position
 
-    def _information(self, position: Tensor) -> float:
-        """Return the information about contacts in the distance of the agent's path from these positions."""
-        path = self.agent[self._start], self.agent[self._end]
-        return contact_information(self._movement(position), distance_to_segment(position[self._start], *path))
+    @property
+    def _paths(self) -> tuple[Tensor, Tensor]:
+        """Return the positions of the agent before and after every transition, ``(N, n)`` each."""
+        return self.agent[self._start], self.agent[self._end]
 
     @torch.no_grad()
     def _label(self) -> None:

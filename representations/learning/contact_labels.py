@@ -23,8 +23,9 @@ class ContactConfig:
 
     Attributes:
         initial_shares: shares of the transitions, those whose embedding changes most, that the first labels take for
-            contacts. A first map is fitted with each of them; the one whose contacts are explained best is kept
-            (`contact_information`).
+            contacts. A first map is fitted with each of them; the one is kept whose distances from the agent's paths
+            tell most about the changes of the embedding (`contact_information`).
+        window: frames before and after a transition whose means are compared for the first map (`movement`).
         map_rounds: rounds of labels and least squares for a first map.
         still_quantile: quantile of the noise below which the object has not moved.
         moved_quantile: quantile of the noise above which it may have moved.
@@ -45,6 +46,7 @@ class ContactConfig:
     """
 
     initial_shares: tuple[float, ...] = (0.005, 0.0125, 0.03, 0.08, 0.2, 0.4)
+    window: int = 4
     map_rounds: int = 3
     still_quantile: float = 0.9
     moved_quantile: float = 0.99
@@ -64,6 +66,7 @@ class ContactConfig:
             raise ConfigError(f"initial_shares must be shares above 0 and at most 0.5, got {self.initial_shares}")
         check_range(self, "label_error", above=0, at_most=0.5)
         check_range(self, "false_discovery_rate", above=0, at_most=1)
+        check_range(self, "window", at_least=1)
         check_range(self, "map_rounds", at_least=1)
         check_range(self, "still_quantile", above=0, at_most=1)
         check_range(self, "moved_quantile", at_least=self.still_quantile, at_most=1)

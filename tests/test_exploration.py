@@ -1,5 +1,6 @@
 """Self-directed exploration: rounds, the policy that approaches the object, and resuming."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from equiact.agents.exploration import learned_exploration
 from equiact.agents.exploration.approach_policy import ActionPool, DisplacementModel, flatten_actions
 from equiact.agents.exploration.learned_exploration import Exploration, ExplorationConfig, explore
 from equiact.envs.data.collect import collect
+from equiact.envs.data.minari_dataset import load_transitions
 from equiact.envs.data.transitions import Transitions, equal
 from equiact.envs.storage.artifacts import ArtifactError
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from equiact.representations.learning.config import ConfigError, scale_steps
+from equiact.scripts.cli import main
 
 PIXELS = 32
 STEP = 0.1
@@ -246,6 +249,46 @@ def test_actions_are_taken_in_the_form_that_the_environment_expects() -> None:
 def test_values_out_of_range_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"must be .*, got"):
         ExplorationConfig(**given)
+
+
+def make_pushing() -> Pushing:
+    """Return an environment, for the command line."""
+    return Pushing("relative")
+
+
+def test_the_command_collects_with_learned_exploration(
+    tmp_path: Path, reads_images: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--env", f"{__name__}:make_pushing", "--transitions", "600", "--num-envs", "2", "--seed", "3"]
+    folder = tmp_path / "data"
+    assert main(["collect", *options, "--explore", "learned", "--output-dir", str(folder), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["transitions"], result["group"], len(result["contacts_by_round"])) == (600, "R2", 3)
+    envs = gym.vector.SyncVectorEnv([make_pushing] * 2)
+    found = explore(envs, 600, seed=3)
+    assert equal(load_transitions(folder), found.transitions)
+    assert result["contacts_by_round"] == [each.contact_share for each in found.rounds]
+    assert [path.name for path in tmp_path.iterdir()] == ["data"], "finished rounds are removed"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--world", "Arrows", "--explore", "learned"],
+            "expected a world with an object for --explore learned, got Arrows",
+        ),
+        (
+            ["--env", "Pusher-v5", "--explore", "random", "--policy", "p.zip"],
+            "expected --explore or --policy, got both",
+        ),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["collect", *options, "--output-dir", str(tmp_path / "data")]) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow

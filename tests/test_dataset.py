@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from equiact.envs.data.collect import collect
+from equiact.envs.data.exploration import ObjectExploration
 from equiact.envs.data.minari_dataset import DatasetError, check_dataset_folder, load_transitions, save_transitions
 from equiact.envs.data.transitions import Transitions, equal
 from equiact.envs.storage.artifacts import check_output_folder
@@ -22,7 +23,7 @@ from equiact.envs.storage.json_cards import render_card
 def collected():
     """What two worlds did in some episodes; frames that Minari would compress were it not told otherwise."""
     worlds = gym.make_vec("equiact/Soccer-v0", num_envs=2, resolution=(32, 32), max_episode_steps=4, device="cpu")
-    return collect(worlds, transitions=30, seed=0)
+    return collect(worlds, transitions=30, seed=0, policy=ObjectExploration(worlds))
 
 
 def make(start, end, frames, **changes):

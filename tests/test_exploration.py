@@ -173,7 +173,7 @@ def test_an_interrupted_exploration_goes_on_with_the_same_result(tmp_path: Path,
     with pytest.raises(KeyboardInterrupt):
         explore(Pushing("relative"), 1000, seed=0, work_dir=folder, progress=stop_in_third_round)
     env = Pushing("relative")
-    resumed = explore(env, 1000, seed=0, work_dir=folder)
+    resumed = explore(env, np.int64(1000), seed=np.int64(0), work_dir=folder)  # type: ignore[arg-type]
     assert env.steps < 400, "the first two rounds are not collected again"
     assert not folder.exists(), "finished rounds are removed"
     whole = explore(Pushing("relative"), 1000, seed=0)

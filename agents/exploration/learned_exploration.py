@@ -131,7 +131,8 @@ def explore(
         autoreset: how a vector environment resets, if it does not declare it.
         config: hyper-parameters.
         device: of the encoders.
-        work_dir: folder for finished rounds, from which an interrupted exploration goes on. It is removed at the end.
+        work_dir: folder for finished rounds, from which an interrupted exploration of the same environment goes on. It
+            is removed at the end.
         progress: called with the number of transitions so far.
         callbacks: receive reports of the training between the rounds.
 
@@ -147,6 +148,7 @@ def explore(
         [0.03, 0.38, 0.41]
     """
     total = integer_argument("transitions", transitions, at_least=1)
+    seed = integer_argument("seed", seed, at_least=0)
     translation_dim(resolve_group(env, group).name, "agent-object")
     first = _first_count(total, config)
     saved = SavedRounds(work_dir, {"seed": seed, "transitions": total, "config": asdict(config)})

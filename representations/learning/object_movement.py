@@ -25,7 +25,7 @@ def movement(state: Tensor, start: Tensor, end: Tensor, window: int = 1) -> Tens
     Example:
         >>> jump = torch.tensor([[0.1], [-0.1], [1.1], [0.9]])
         >>> start, end = torch.arange(3), torch.arange(1, 4)
-        >>> movement(jump, start, end, window=2).round(decimals=2).tolist()
+        >>> [round(each, 2) for each in movement(jump, start, end, window=2).tolist()]
         [0.33, 1.0, 0.33]
     """
     previous, following = torch.full((2, len(state)), -1, device=state.device)

@@ -450,6 +450,8 @@ def test_stages_follow_the_configuration(elongated: bool) -> None:
         lambda: ContactConfig(false_discovery_rate=0.0),
         lambda: ContactConfig(window=0),
         lambda: ContactConfig(label_error=0.6),
+        lambda: ContactConfig(still_weight=-1.0),
+        lambda: ContactConfig(stay_weight=-1.0),
         lambda: ContactConfig(still_quantile=0.99, moved_quantile=0.9),
         lambda: ContactConfig(min_softness=float("nan")),
         lambda: ContrastConfig(temperature=0.0),
@@ -556,7 +558,9 @@ def test_the_contact_loss_has_all_its_terms(label: float) -> None:
         return torch.tensor([[1.0, 1.5], [1.0, 2.5]])[(images.mean((1, 2, 3)) > 0.5).long()], None
 
     encoder.locate_object = locate  # type: ignore[method-assign, assignment]
-    loss = float(learner.contact_loss(torch.Generator().manual_seed(0))[0].detach())
+    value, shown = learner.contact_loss(torch.Generator().manual_seed(0))
+    loss = float(value.detach())
+    assert (float(shown["contacts"]), float(shown["uncertain"])) == (label == 1, label == 0.5)
     touching = 1 / (1 + np.exp(-(radius - 1.5) / softness))
     staying = (radius - np.sqrt(1 + 2.5**2)) / softness
     right = {

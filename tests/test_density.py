@@ -173,6 +173,19 @@ def test_homing_is_one_where_the_gradient_points_at_the_nearest_state():
     assert np.isnan(outside).all()
 
 
+def test_homing_is_towards_the_nearest_state_of_the_same_episode():
+    """Two states in the first episode, of which the second is nearer; a nearer one is in another episode."""
+
+    class Still(MixtureDensity):
+        def score(self, z, context=None):
+            return torch.zeros(len(z)), torch.tensor([[1.0, 0.0]])
+
+    latent = np.array([[-3.0, 0.0], [2.0, 0.0], [0.0, 0.5]], np.float32)
+    away = np.array([[0.0, 0.0], [np.nan, 0.0], [np.nan, 0.0]], np.float32)
+    given = np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 0, 1]), np.zeros((3, 1))
+    assert score_alignment(Still(2), latent, away, *given) == pytest.approx(1)
+
+
 def test_a_configuration_sets_the_family_and_its_hyperparameters(tmp_path):
     family = MixtureConfig(components=3, widths=(8,))
     density = SceneDensity((16, 16, 3), 2, 1, family, SceneDensityConfig(image_features=4))

@@ -85,6 +85,7 @@ def test_an_action_space_contains_every_action_that_a_world_accepts():
     assert not turns.contains(np.array([np.nan, 0.0])) and not turns.contains(np.array([[1.0, 0.0]]))
     assert not turns.contains(np.array(["1", "0"])) and turns.contains(turns.group.exp(np.array([0.3])))
     assert motions.contains(np.array([7.0, 0.0, 1.0, 0.0])), "worlds accept larger motions than are sampled"
+    assert (motions.low.min(), motions.high.max()) == (-1.0, 1.0)
     motions.seed(0)
     assert all(motions.contains(motions.sample()) for _ in range(200)), "motions along arcs reach farther than strides"
 

@@ -1,5 +1,7 @@
 """Recovery in a plane where everything is known: a point walks a line of demonstrations and is pushed off it."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,13 @@ def walk(policy, steps, push_at=None, push=(0.0, 0.0), start=(0.2, 0.0)):
         if step == push_at:
             position = position + np.array([push], np.float32)
     return np.array(positions), np.array(blends)
+
+
+def test_a_trigger_that_never_acts_leaves_the_base_policy_alone():
+    """Also where the density is zero, whose logarithm is -inf."""
+    assert Trigger.never().blend(torch.tensor([-math.inf, 0.0, 7.0])).tolist() == [1, 1, 1]
+    halfway = Trigger(threshold=2.0, temperature=0.5).blend(torch.tensor([2.0, 2.5]))
+    assert halfway.tolist() == pytest.approx([0.5, 1 / (1 + math.exp(-1))])
 
 
 def test_on_the_demonstrations_the_base_acts_alone():

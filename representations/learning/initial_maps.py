@@ -50,7 +50,7 @@ class OrientationMapConfig:
         ConfigError: a value is out of range.
     """
 
-    iterations: int = 300
+    iterations: int = 900
     lr: float = 0.02
     initial_log_ratio: float = 0.3
     initial_softness: float = 0.2
@@ -124,7 +124,7 @@ def orient_by_contacts(
 
     ``n = M·q(w)``, ``o = n / √(1 + ‖n‖²)``. ``M``, two radii and the softness minimise a loss over all data at once,
     by Adam from a round object. One contact says little about an angle, so the gradient of a batch is mostly noise and
-    a network finds no orientation; these few numbers are found within a second.
+    a network finds no orientation; these few numbers are found within seconds.
 
     Args:
         embedding: ``(F, k)``, one row for each frame.

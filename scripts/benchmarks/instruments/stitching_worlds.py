@@ -103,13 +103,19 @@ class Pointing(ColouredPointers, TaskWorld):
 
 
 def collect_in(world_cls: type[World], count: int, seed: int) -> Transitions:
-    """Collect transitions with exploration in 64 copies of a world, which need not be registered."""
+    """Collect transitions in 64 copies of a world, which need not be registered.
+
+    Where there is an object, a scripted policy approaches it, which reads its ground truth: two cameras must record the
+    same moves, and what each of their encoders learned would lead to different ones.
+    """
     from ....envs.data.collect import collect
+    from ....envs.data.exploration import ObjectExploration
     from ....envs.wrappers.gym_env import WorldVectorEnv
 
     env = WorldVectorEnv(world_cls, 64, device="cpu")
     try:
-        return collect(env, count, seed)
+        policy = ObjectExploration(env) if issubclass(world_cls, TaskWorld) else None
+        return collect(env, count, seed, policy=policy)
     finally:
         env.close()
 

@@ -14,7 +14,7 @@ from equiact.agents.evaluation.seed_statistics import (
 )
 from equiact.agents.evaluation.statistics import wilson_interval
 from equiact.scripts.cli import main
-from equiact.scripts.commands.tables import comparison_table, fill
+from equiact.scripts.commands.tables import comparison_table, fill, origin
 from equiact.scripts.experiments.records import MeasuredRun, Provenance, Records, Value, publish
 from equiact.scripts.experiments.summaries import Summary, compare_with, summarize, summarize_records
 
@@ -55,6 +55,16 @@ def test_columns_of_several_words_are_quoted_and_rows_compared(tmp_path: Path) -
     assert "| C6 | 0.5 | six |\n| D3 | 1 |  |\n" in table and "plain" not in table
     assert "seed 2000, 2 cores" in table
     assert fill(table, tmp_path) == table
+
+
+def test_a_table_names_all_commands_and_machines_that_measured_it() -> None:
+    """Seeds of one commit may be added by another command, on another machine."""
+    sources = [
+        Provenance(command, "abc", {"cores": 2, "processor": processor}, {}, before)
+        for command, processor, before in (("a", "p", ("x",)), ("b", "q", ("x", "y")), ("b", "q", ()))
+    ]
+    expected = "`a` and `b`, 3 seeds, 2000 to 2002, evaluated before at x, y, 2 cores, p and 2 cores, q, commit abc."
+    assert origin(sources, [2000, 2001, 2002]) == expected
 
 
 def test_a_table_of_several_commits_is_refused(tmp_path: Path) -> None:

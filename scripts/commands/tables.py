@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,13 +99,13 @@ def fill(text: str, results: Path) -> str:
     def table(match: re.Match[str]) -> str:
         name, columns = match.group(1), shlex.split(match.group(2))
         records = Records.load(results / f"{name}.jsonl")
-        source = records.only_source()
+        records.only_source()  # or refuse
         figures = {_current_name(label): summary for label, summary in summarize_records(records).items()}
         if columns[1:2] == [RIVAL]:
             lines = difference_table(records, columns[0], " ".join(columns[2:]))
         else:
             lines = comparison_table(figures, columns) if columns else figure_table(figures)
-        note = origin(source, records.seeds)
+        note = origin(list(records.sources.values()), records.seeds)
         return "\n".join([f"<!-- table: {name}{match.group(2)} -->", *lines, "", note, "<!-- end -->"])
 
     return MARK.sub(table, text)
@@ -150,12 +150,19 @@ def _p_value(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
-def origin(source: Provenance, seeds: list[int]) -> str:
-    """Return the command, the seeds and how often they were evaluated before, the machine and the commit."""
+def origin(sources: Sequence[Provenance], seeds: list[int]) -> str:
+    """Return the commands, the seeds and how often they were evaluated before, the machines and the commit.
+
+    Args:
+        sources: where the records come from, all of one commit.
+        seeds: their seeds, in order.
+    """
     named = f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    before = f", evaluated before at {', '.join(source.evaluated_before)}" if source.evaluated_before else ""
-    machine = f"{source.machine['cores']} cores, {source.machine['processor']}"
-    return f"`{source.command}`, {named}{before}, {machine}, commit {source.commit}."
+    earlier = dict.fromkeys(commit for source in sources for commit in source.evaluated_before)
+    before = f", evaluated before at {', '.join(earlier)}" if earlier else ""
+    commands = " and ".join(dict.fromkeys(f"`{source.command}`" for source in sources))
+    machines = dict.fromkeys(f"{source.machine['cores']} cores, {source.machine['processor']}" for source in sources)
+    return f"{commands}, {named}{before}, {' and '.join(machines)}, commit {sources[0].commit}."
 
 
 def _current_name(label: str) -> str:

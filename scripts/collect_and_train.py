@@ -49,6 +49,11 @@ def collect_transitions(
     if has_object(world) and isinstance(encoder, AgentObjectConfig):
         options = {"world": world, "transitions": count, "seed": seed, "encoder": to_dict(encoder)}
         return explore_world(world, count, seed, device, rounds_folder(beside, options), encoder).transitions
+    return collect_at_random(world, count, seed, device)
+
+
+def collect_at_random(world: str, count: int, seed: int, device: str) -> Transitions:
+    """Collect transitions with random actions, and show the progress; see `sample_transitions`."""
     with progress_bar("Collecting (compiles once)", count, "transitions") as update:
         return sample_transitions(world, count, seed, device, lambda done: update(done, description="Collecting"))
 
@@ -146,8 +151,8 @@ def sample_transitions(world: str, count: int, seed: int, device: str, progress:
 def sample_held_out(world: str, count: int, seed: int, device: str, progress: Callable[[int], None]) -> Transitions:
     """Collect transitions to measure on; the arguments are those of `sample_transitions`.
 
-    Where there is an object, a scripted policy reads its ground truth to meet it in four of ten transitions, so that
-    contacts are measured as well as the rest. Nothing is trained on them.
+    Where there is an object, a scripted policy reads its ground truth to touch it often, so that contacts are measured
+    as well as the rest. Nothing is trained on them.
     """
     import gymnasium as gym
 

@@ -1,8 +1,8 @@
 """Scripted exploration of our worlds: privileged policies that meet the object often enough.
 
 Both policies read the poses of agent and object from the simulator (ground truth). They stand for a person who moves
-the agent around on purpose; the learner sees the resulting frames and displacements only. For environments of others
-write a policy that acts on the observation, or use `RandomPolicy`.
+the agent around on purpose; the learner sees the resulting frames and displacements only. To collect
+training data use `equiact.explore`, which reads no ground truth and works in environments of others.
 """
 
 from __future__ import annotations

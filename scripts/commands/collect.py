@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from ..collect_and_train import explore_world, has_object, rounds_folder, sample_transitions
+from ..collect_and_train import collect_at_random, explore_world, has_object, rounds_folder
 from ..environment_collection import CollectionEnv, collect_in_environment, explore_in_environment
-from ..progress import progress_bar
 from .command import Command
 from .registry import register_command
 
@@ -129,7 +128,7 @@ class Collect(Command):
         env = None if self.env is None else self._collection_env()
         if not self._learns():
             if env is None:
-                return self._sample(), []
+                return collect_at_random(self._world, self.transitions, self.seed, self.device), []
             return collect_in_environment(
                 env, self.transitions, self.seed, policy=self.policy, trust_policy=self.trust_policy
             ), []
@@ -150,16 +149,6 @@ class Collect(Command):
         if self.explore is None:
             return self.env is None and has_object(self._world)
         return self.explore == "learned"
-
-    def _sample(self) -> Transitions:
-        with progress_bar("Collecting (compiles once)", self.transitions, "transitions") as update:
-            return sample_transitions(
-                self._world,
-                self.transitions,
-                self.seed,
-                self.device,
-                lambda done: update(done, description="Collecting"),
-            )
 
     def _collection_env(self) -> CollectionEnv:
         return CollectionEnv(

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from equiact.agents.exploration import learned_exploration
-from equiact.agents.exploration.approach_policy import ActionPool, DisplacementModel, flatten_actions
+from equiact.agents.exploration.approach_policy import ActionPool, ApproachPolicy, DisplacementModel, flatten_actions
 from equiact.agents.exploration.learned_exploration import Exploration, ExplorationConfig, explore
 from equiact.envs.data.collect import collect
 from equiact.envs.data.minari_dataset import load_transitions
+from equiact.envs.data.seeds import stream_seed
 from equiact.envs.data.transitions import Transitions, equal
 from equiact.envs.storage.artifacts import ArtifactError
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from equiact.representations.learning.config import ConfigError, scale_steps
 from equiact.scripts.cli import main
+from equiact.scripts.environment_collection import CollectionEnv
 
 PIXELS = 32
 STEP = 0.1
@@ -209,6 +211,60 @@ def test_too_few_transitions_to_train_on_are_refused_before_a_step() -> None:
     with pytest.raises(ValueError, match=r"at least 212 transitions.*got 211.*collect at random"):
         explore(env, 211, seed=0)
     assert env.steps == 0
+
+
+def test_encoders_between_the_rounds_keep_their_contrastive_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other stages are shortened, and every encoder has a seed of its own."""
+    calls: list[tuple[Any, int]] = []
+
+    def train(transitions: Transitions, config: AgentObjectConfig, *, seed: int, **given: Any) -> Reader:
+        calls.append((config.optim, seed))
+        return Reader()
+
+    monkeypatch.setattr(learned_exploration, "train_encoder", train)
+    explore(Pushing("relative"), 1000, seed=0, config=ExplorationConfig(steps_scale=0.25))
+    whole = AgentObjectConfig().optim
+    assert {seed for _, seed in calls} == {stream_seed(0, "encoder 1"), stream_seed(0, "encoder 2")}
+    for optim, _ in calls:
+        assert optim.contrast_steps == whole.contrast_steps
+        assert (optim.agent_steps, optim.contact_steps) == (whole.agent_steps // 4, whole.contact_steps // 4)
+
+
+def test_targets_lie_in_a_box_of_some_radii_around_the_object() -> None:
+    """With the agent far away in the corner, where every action ends is known, and the target is the nearest to it."""
+    env = Pushing("absolute")
+    env.reset(seed=0)
+    env.agent, env.object = np.array([0.5, 0.5]), np.array([0.5, 0.5])
+    frames = np.repeat(env.render()[None], 4000, 0)
+    generator = np.random.default_rng(0)
+    pool = ActionPool(env, 2000, generator)
+    teleport = DisplacementModel.fit(pool.flat, pool.flat[::-1], pool.flat - pool.flat[::-1])
+    policy = ApproachPolicy(Reader(), teleport, pool, share=1.0, spread=0.2, generator=generator)
+    actions = np.array(policy.predict(frames)[0])
+    offset = actions - 0.5
+    assert np.abs(offset).max() < 0.25
+    np.testing.assert_allclose(offset.std(0), 0.2 / np.sqrt(3), rtol=0.1)
+    seldom = ApproachPolicy(Reader(), teleport, pool, share=0.2, spread=0.0, generator=generator)
+    near = np.linalg.norm(np.array(seldom.predict(frames)[0]) - 0.5, axis=1) < 0.05
+    assert near.mean() == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_environment_of_another_package_is_explored(count: int) -> None:
+    """gym-pusht: its actions are targets, in pixels of its own."""
+    pytest.importorskip("gym_pusht")
+    options = CollectionEnv(
+        env="gym_pusht:gym_pusht/PushT-v0",
+        env_options=("obs_type=pixels",),
+        displacement="difference:info.pos_agent",
+        group="R2",
+        num_envs=count,
+    )
+    env, group = options.make()
+    config = ExplorationConfig(encoder=scale_steps(AgentObjectConfig(), 0.002))
+    found = explore(env, 250, seed=0, displacement=options.reads, group=group, config=config, device="cpu")
+    assert (len(found.transitions), len(found.rounds), found.transitions.group) == (250, 3, "R2")
+    env.close()
 
 
 def test_displacements_of_a_model_follow_actions_and_places() -> None:

@@ -80,9 +80,10 @@ class Reader(AgentObjectEncoder):
 
     def __init__(self) -> None:
         super().__init__((PIXELS, PIXELS, 3), "R2")
-        self.contact_threshold.fill_(0.02)
+        self.unit.fill_(0.1)  # the two below are in this unit
+        self.contact_threshold.fill_(0.2)
         with torch.no_grad():
-            self.log_radii.fill_(float(np.log(NEAR)))
+            self.log_radii.fill_(float(np.log(NEAR / 0.1)))
 
     def encode(self, observations: Any) -> Any:
         rows, columns = np.mgrid[:PIXELS, :PIXELS] / (PIXELS - 1)
@@ -163,6 +164,24 @@ def test_the_first_round_is_what_random_actions_collect(reads_images: list[int])
     again = explore(env, 300, seed=3)
     assert equal(found.transitions, again.transitions)
     assert not equal(found.transitions, explore(env, 300, seed=4).transitions)
+
+
+def test_every_round_has_its_own_episodes_and_the_actions_of_its_transitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven environments make one transition more than the first round needs."""
+    rounds: list[Transitions] = []
+
+    def train(parts: list[Transitions], *given: Any) -> Reader:
+        rounds[:] = parts
+        return Reader()
+
+    monkeypatch.setattr(learned_exploration, "_train", train)
+    explore(gym.vector.SyncVectorEnv([lambda: Pushing("relative")] * 7), 1000, seed=0)
+    first, second = rounds
+    assert not (first.observations[:7] == second.observations[:7]).all((1, 2, 3)).any()
+    for part in rounds:
+        assert part.action is not None
+        performed = np.isclose(part.action[:, :2], part.displacement, atol=1e-6).all(1)
+        assert performed.mean() > 0.7, "all but those that the border stops"
 
 
 def test_an_interrupted_exploration_goes_on_with_the_same_result(tmp_path: Path, reads_images: list[int]) -> None:

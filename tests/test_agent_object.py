@@ -410,6 +410,28 @@ def blank_transitions(shape: tuple[int, int, int] = (32, 32, 3), group: str = "R
     )
 
 
+def test_the_agent_is_learned_over_one_step_and_over_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scale that is wrong by a tenth: an error of a tenth of a step, and of k tenths between frames k steps apart."""
+    count, step = 4, np.array([0.3, 0.4], np.float32)
+    frames = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 8, 8, 3)).copy()
+    moved = np.tile(step, (count - 1, 1))
+    data = Transitions(frames, np.arange(count - 1), np.arange(1, count), moved, "R2")
+    learner = AgentObjectLearner(AgentObjectEncoder((8, 8, 3), "R2"), data)
+    assert float(learner.network.unit) == pytest.approx(0.5)
+
+    def locate_agent(images: Tensor) -> Tensor:
+        return 1.1 * 255 * images[:, 0, 0, :1] * torch.tensor(step) / learner.network.unit
+
+    monkeypatch.setattr(learner.network, "locate_agent", locate_agent)
+    single, _ = learner.agent_loss(torch.Generator().manual_seed(0))
+    loss, logged = learner.far_agent_loss(torch.Generator().manual_seed(0))
+    far = (3 * 1 + 2 * 4 + 1 * 9) / 6  # mean of k² over all pairs of four frames
+    assert float(single) == pytest.approx(0.01, rel=1e-3)
+    assert float(loss) == pytest.approx(0.01 * (1 + far), rel=1e-3)
+    assert float(logged["agent_error"]) == pytest.approx(0.05, rel=1e-3)
+    assert float(logged["agent_error_far"]) == pytest.approx(0.05 * far**0.5, rel=1e-3)
+
+
 def test_learner_takes_only_transitions_that_fit() -> None:
     encoder = AgentObjectEncoder((32, 32, 3), "R2")
     with pytest.raises(ValueError, match=r"R2.*R3"):
@@ -431,15 +453,15 @@ def test_stages_follow_the_configuration(elongated: bool) -> None:
         return AgentObjectLearner(AgentObjectEncoder((32, 32, 3), "R2", config), blank_transitions()).stages()
 
     whole, tenth = (stages(scale_steps(AgentObjectConfig(elongated=elongated), factor)) for factor in (1, 0.1))
-    assert [stage.steps for stage in whole] == [2000, 700, 800, 800, 800, *([800] if elongated else []), 800]
+    assert [stage.steps for stage in whole] == [1000, 1000, 700, 800, 800, 800, *([800] if elongated else []), 800]
     assert [stage.steps for stage in tenth] == [stage.steps // 10 for stage in whole]
     orient = ["orient"] if elongated else []
-    names = ["agent", "contrast", "locate", "contact", "contact, again", *orient, "contact, last"]
+    names = ["agent", "agent, far", "contrast", "locate", "contact", "contact, again", *orient, "contact, last"]
     assert [stage.name for stage in whole] == names
     optim = AgentObjectOptimConfig(lr=0.1, refinement_lr=0.2, batch_size=5, contrast_batch_size=6)
     other = stages(AgentObjectConfig(optim=optim))
-    assert [stage.learning_rate for stage in other] == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
-    assert [stage.batch_size for stage in other] == [5, 6, 5, 5, 5, 5]
+    assert [stage.learning_rate for stage in other] == [0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
+    assert [stage.batch_size for stage in other] == [5, 5, 6, 5, 5, 5, 5]
 
 
 @pytest.mark.parametrize(
@@ -483,7 +505,9 @@ def agent_error(encoder: AgentObjectEncoder, transitions: Transitions) -> float:
 
 def test_the_agent_is_found_within_seconds() -> None:
     torch.manual_seed(0)
-    optim = AgentObjectOptimConfig(agent_steps=400, contrast_steps=1, locate_steps=1, contact_steps=1)
+    optim = AgentObjectOptimConfig(
+        agent_steps=300, far_agent_steps=100, contrast_steps=1, locate_steps=1, contact_steps=1
+    )
     encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2", AgentObjectConfig(optim=optim)), soccer(300, 1, 32)
     untrained = agent_error(encoder, held_out)
     train_learner(AgentObjectLearner(encoder.train(), soccer(1500, 0, 32)), seed=0)

@@ -112,7 +112,8 @@ def test_numbers_of_updates_are_scaled_everywhere_and_nothing_else() -> None:
     before, after = leaves(config), leaves(scale_steps(config, 0.01))
     changed = {path: value for path, value in after.items() if value != before[path]}
     assert changed == {
-        "optim.agent_steps": 20,
+        "optim.agent_steps": 10,
+        "optim.far_agent_steps": 10,
         "optim.contrast_steps": 7,
         "optim.locate_steps": 8,
         "optim.orient_steps": 8,

@@ -35,6 +35,9 @@ Deviations from the paper, and why
   ellipse to a circle. This replaces the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)``. The first orientation is also
   a quadratic function of ``w``, which explains all contacts at once (`orient_by_contacts`): trained by batches, the
   network finds none.
+* **Displacements over many steps** are learned beside single steps, after a stage of single steps alone. An error of
+  ``z_int`` that changes slowly, such as one that depends on where the object lies, hardly shows in a single step. With
+  both from the start, the network sometimes finds no good position.
 * Agent, embedding and object have a trunk each. With a shared trunk the result depends on the weights of their losses.
 
 All lengths in the losses are divided by the root-mean-square displacement of the data, so that the hyper-parameters do
@@ -52,6 +55,7 @@ from torch.nn import functional
 
 from ..learning.config import check_range
 from ..learning.contact_labels import ContactConfig
+from ..learning.pair_sampling import PairSamplingConfig
 from .backbones import make_backbone
 from .encoder import Encoder, translation_dim
 from .registry import register_encoder
@@ -66,7 +70,8 @@ class AgentObjectOptimConfig:
         refinement_lr: learning rate of the second and third contact stage.
         batch_size: transitions in one update.
         contrast_batch_size: transitions in one update of the contrastive stage.
-        agent_steps: updates of the agent's position.
+        agent_steps: updates of the agent's position by single steps.
+        far_agent_steps: further updates by single steps and by displacements over many steps.
         contrast_steps: updates of the contrastive embedding.
         locate_steps: updates that fit the network to the first map of the object.
         orient_steps: updates that fit the network to the first map of the orientation, if the object is elongated.
@@ -80,7 +85,8 @@ class AgentObjectOptimConfig:
     refinement_lr: float = 2e-3
     batch_size: int = 64
     contrast_batch_size: int = 128
-    agent_steps: int = 2000
+    agent_steps: int = 1000
+    far_agent_steps: int = 1000
     contrast_steps: int = 700
     locate_steps: int = 800
     orient_steps: int = 800
@@ -89,7 +95,7 @@ class AgentObjectOptimConfig:
     def __post_init__(self) -> None:
         for name in ("lr", "refinement_lr"):
             check_range(self, name, above=0)
-        for stage in ("agent", "contrast", "locate", "orient", "contact"):
+        for stage in ("agent", "far_agent", "contrast", "locate", "orient", "contact"):
             check_range(self, f"{stage}_steps", at_least=1)
         check_range(self, "batch_size", at_least=1)
         check_range(self, "contrast_batch_size", at_least=2)
@@ -129,6 +135,7 @@ class AgentObjectConfig:
         backbone: name of the image network: ``"spatial_softmax"``, which suits positions, or ``"resnet18"``.
         elongated: whether to learn the two radii and the orientation of an elongated object (in the plane, ``"R2"``).
         optim: numbers of updates, learning rates and batch sizes.
+        pairs: frames of a trajectory between which the agent's displacement is learned.
         contrast: the contrastive loss.
         contact: labels and likelihood of contact.
 
@@ -140,6 +147,7 @@ class AgentObjectConfig:
     backbone: str = "spatial_softmax"
     elongated: bool = False
     optim: AgentObjectOptimConfig = field(default_factory=AgentObjectOptimConfig)
+    pairs: PairSamplingConfig = field(default_factory=PairSamplingConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     contact: ContactConfig = field(default_factory=ContactConfig)
 

@@ -19,6 +19,7 @@ from ..learning.contact_labels import UNCERTAIN, contact_information, moved_beyo
 from ..learning.initial_maps import locate_by_paths, orient_by_contacts
 from ..learning.learner import Loss, Stage
 from ..learning.object_movement import movement
+from ..learning.pair_sampling import PairSampler
 from ..learning.segment_geometry import distance_to_segment, whiten_ellipse
 from .agent_object import AgentObjectEncoder
 from .backbones import make_backbone
@@ -32,9 +33,9 @@ _ENCODED_AT_ONCE = 64
 class AgentObjectLearner(nn.Module):
     """Train an `AgentObjectEncoder` on transitions.
 
-    Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²``. Stage ``contrast``: InfoNCE of an embedding ``w``. Stage
-    ``locate``: ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``: ``minimise −E log P(contact label)`` with
-    ``P(contact) = sigmoid((r − d)/s)``.
+    Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²``, over single steps; then, over many too. Stage ``contrast``:
+    InfoNCE of an embedding ``w``. Stage ``locate``: ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``:
+    ``minimise −E log P(contact label)`` with ``P(contact) = sigmoid((r − d)/s)``.
 
     Args:
         network: the encoder.
@@ -72,6 +73,7 @@ class AgentObjectLearner(nn.Module):
         displacement = as_tensor(transitions.displacement).to(device)
         network.unit.copy_(displacement.pow(2).sum(1).mean().sqrt())
         self._displacement = displacement / network.unit
+        self._pairs = PairSampler(transitions, self.config.pairs, self.config.optim.batch_size, device)
         self._register_labels(len(transitions), len(transitions.frames), device)
 
     def _register_labels(self, count: int, frames: int, device: torch.device) -> None:
@@ -83,7 +85,10 @@ class AgentObjectLearner(nn.Module):
         self.register_buffer("contact", torch.full((count,), UNCERTAIN, device=device))
 
     def stages(self) -> list[Stage]:
-        """Return the stages: agent, contrast, locate, contact, refinement, orient if elongated, refinement."""
+        """Return the stages: agent, contrast, locate, contact, refinement, orient if elongated, refinement.
+
+        The agent is learned over single steps, then over many.
+        """
         encoder, optim = self.network, self.config.optim
         agent = [*encoder.agent_trunk.parameters(), *encoder.agent_head.parameters()]
         embedding = list(self.embedder.parameters())
@@ -101,6 +106,7 @@ class AgentObjectLearner(nn.Module):
         orient = locate("orient", optim.orient_steps, self._orient_by_embedding)
         return [
             Stage("agent", optim.agent_steps, self.agent_loss, agent, size, optim.lr),
+            Stage("agent, far", optim.far_agent_steps, self.far_agent_loss, agent, size, optim.lr),
             Stage("contrast", optim.contrast_steps, *contrast),
             locate("locate", optim.locate_steps, self._locate_by_embedding),
             contact("contact", optim.lr),
@@ -114,11 +120,28 @@ class AgentObjectLearner(nn.Module):
         return functional.normalize(self.embedder(images), dim=1)
 
     def agent_loss(self, generator: torch.Generator) -> Loss:
-        """Return ``E ‖z'_int − z_int − a‖²``."""
-        chosen = self._draw(self.config.optim.batch_size, generator)
+        """Return ``E ‖z'_int − z_int − a‖²`` over single steps."""
+        error = self._step_error(self.config.optim.batch_size, generator)
+        return error, {"agent_error": error.detach().sqrt() * self.network.unit}
+
+    def far_agent_loss(self, generator: torch.Generator) -> Loss:
+        """Return ``E ‖z'_int − z_int − a‖²`` over single steps, plus the same between distant frames of a trajectory.
+
+        Half of the images belong to single steps.
+        """
+        error, unit = self._step_error((self.config.optim.batch_size + 1) // 2, generator), self.network.unit
+        views = self._pairs.draw(generator)
+        moved, first, second = self._pairs.pair(views, {"agent": self.network.locate_agent(views.images)})
+        far = (second["agent"] - first["agent"] - moved / unit).pow(2).sum(1).mean()
+        return error + far, {
+            "agent_error": error.detach().sqrt() * unit,
+            "agent_error_far": far.detach().sqrt() * unit,
+        }
+
+    def _step_error(self, size: int, generator: torch.Generator) -> Tensor:
+        chosen = self._draw(size, generator)
         before, after = self.network.locate_agent(self._images(chosen)).chunk(2)
-        loss = (after - before - self._displacement[chosen]).pow(2).sum(1).mean()
-        return loss, {"agent_error": loss.detach().sqrt() * self.network.unit}
+        return (after - before - self._displacement[chosen]).pow(2).sum(1).mean()
 
     def contrastive_loss(self, generator: torch.Generator) -> Loss:
         """Return InfoNCE of the embeddings of the two frames of a transition.

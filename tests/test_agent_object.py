@@ -27,6 +27,7 @@ from equiact.representations.learning.contact_labels import (
 )
 from equiact.representations.learning.initial_maps import PositionMapConfig, locate_by_paths, orient_by_contacts
 from equiact.representations.learning.object_movement import movement
+from equiact.representations.learning.pair_sampling import PairSamplingConfig
 from equiact.representations.learning.segment_geometry import distance_to_segment, nearest_on_segment, whiten_ellipse
 from equiact.representations.learning.training import train_encoder, train_learner
 from equiact.representations.metrics.position_metrics import chance, evaluate_encoder, locate, rmse
@@ -430,6 +431,15 @@ def test_the_agent_is_learned_over_one_step_and_over_many(monkeypatch: pytest.Mo
     assert float(loss) == pytest.approx(0.01 * (1 + far), rel=1e-3)
     assert float(logged["agent_error"]) == pytest.approx(0.05, rel=1e-3)
     assert float(logged["agent_error_far"]) == pytest.approx(0.05 * far**0.5, rel=1e-3)
+    assert [stage.loss for stage in learner.stages()[:2]] == [learner.agent_loss, learner.far_agent_loss]
+
+
+def test_the_longest_displacement_is_that_of_the_configuration() -> None:
+    data, config = blank_transitions(), AgentObjectConfig(pairs=PairSamplingConfig(views=2, longest_trajectory=1))
+    learner = AgentObjectLearner(AgentObjectEncoder((32, 32, 3), "R2", config), data)
+    loss, logged = learner.far_agent_loss(torch.Generator().manual_seed(0))
+    assert float(logged["agent_error_far"]) == pytest.approx(np.sqrt(0.5)), "one step, as all frames look the same"
+    assert loss.item() == pytest.approx(2.0)
 
 
 def test_learner_takes_only_transitions_that_fit() -> None:

@@ -33,9 +33,10 @@ _ENCODED_AT_ONCE = 64
 class AgentObjectLearner(nn.Module):
     """Train an `AgentObjectEncoder` on transitions.
 
-    Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²``, over single steps; then, over many too. Stage ``contrast``:
-    InfoNCE of an embedding ``w``. Stage ``locate``: ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``:
-    ``minimise −E log P(contact label)`` with ``P(contact) = sigmoid((r − d)/s)``.
+    Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²`` over single steps. Stage ``agent, far``: the same over single
+    steps and over many. Stage ``contrast``: InfoNCE of an embedding ``w``. Stage ``locate``:
+    ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``: ``minimise −E log P(contact label)`` with
+    ``P(contact) = sigmoid((r − d)/s)``.
 
     Args:
         network: the encoder.
@@ -85,10 +86,7 @@ class AgentObjectLearner(nn.Module):
         self.register_buffer("contact", torch.full((count,), UNCERTAIN, device=device))
 
     def stages(self) -> list[Stage]:
-        """Return the stages: agent, contrast, locate, contact, refinement, orient if elongated, refinement.
-
-        The agent is learned over single steps, then over many.
-        """
+        """Return the stages: agent (two), contrast, locate, contact, refinement, orient if elongated, refinement."""
         encoder, optim = self.network, self.config.optim
         agent = [*encoder.agent_trunk.parameters(), *encoder.agent_head.parameters()]
         embedding = list(self.embedder.parameters())

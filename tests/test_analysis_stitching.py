@@ -321,9 +321,9 @@ def test_aligned_poses_are_group_elements():
         assert float(np.max(group.violation(fit(b, a).align(b)[:, 3:]))) < 1e-5
 
 
-def test_elongated_objects_and_unknown_encoders_have_general_alignments_only():
-    elongated = AgentObjectEncoder((8, 8, 3), "R2", AgentObjectConfig(elongated=True))
-    assert list(suiting_alignments(elongated)) == ["absolute", "procrustes", "linear"]
+def test_objects_that_turn_and_unknown_encoders_have_general_alignments_only():
+    turning = AgentObjectEncoder((16, 16, 3), "R2", AgentObjectConfig(object_shape="any"))
+    assert list(suiting_alignments(turning)) == ["absolute", "procrustes", "linear"]
     assert "isometric" in suiting_alignments(TranslationEncoder((8, 8, 3), "R3"))
 
 

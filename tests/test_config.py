@@ -84,7 +84,7 @@ def test_unknown_keys_are_refused_with_the_key_that_was_meant() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'optim\.agent_step'; did you mean 'optim\.agent_steps'\?"):
         from_dict(AgentObjectConfig, {"optim": {"agent_step": 3}})
     with pytest.raises(
-        ConfigError, match=r"unknown key 'x'; choose from backbone, contact, contrast, elongated, optim"
+        ConfigError, match=r"unknown key 'x'; choose from backbone, contact, contrast, object_shape, optim"
     ):
         from_dict(AgentObjectConfig, {"x": 3})
     with pytest.raises(ConfigError, match=r"optim must be a mapping of keys, got 3"):
@@ -116,8 +116,9 @@ def test_numbers_of_updates_are_scaled_everywhere_and_nothing_else() -> None:
         "optim.far_agent_steps": 10,
         "optim.contrast_steps": 7,
         "optim.locate_steps": 8,
-        "optim.orient_steps": 8,
         "optim.contact_steps": 8,
+        "optim.orient_steps": 9,
+        "optim.outline_steps": 5,
     }
     assert scale_steps(OptimConfig(steps=3), 1e-9).steps == 1
 

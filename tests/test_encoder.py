@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 SHAPE = (32, 32, 3)
 TRANSITION = {f"transition.{layer}.{name}" for layer in (0, 2, 4) for name in ("weight", "bias")}
 NOT_IN_LATENTS = {
-    "agent-object": {"log_radii", "log_softness"},
+    "agent-object": {"outline.coefficients", "log_softness"},
     "autoencoder-dynamics": TRANSITION,
     "mdp-homomorphism": TRANSITION,
 }
@@ -87,7 +87,7 @@ def test_encode_returns_arrays_for_arrays_and_tensors_for_tensors(name: str, bac
     [
         ({"group": "R2"}, {"agent": (5, 2), "object": (5, 2)}),
         ({"group": "R3"}, {"agent": (5, 3), "object": (5, 3)}),
-        ({"elongated": True}, {"agent": (5, 2), "object": (5, 2), "orientation": (5, 2)}),
+        ({"object_shape": "any"}, {"agent": (5, 2), "object": (5, 2), "orientation": (5, 2)}),
     ],
 )
 def test_names_and_shapes_of_agent_object_latents(options: dict[str, Any], shapes: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def test_other_images_are_refused(name: str, images: NDArray[Any], expected: str
 
 
 def test_orientation_is_a_unit_vector() -> None:
-    orientation = make(elongated=True).encode(random_images(16))["orientation"]
+    orientation = make(object_shape="any").encode(random_images(16))["orientation"]
     np.testing.assert_allclose(np.linalg.norm(orientation, axis=1), 1, atol=1e-5)
     assert np.ptp(orientation, axis=0).max() > 1e-5
 

@@ -149,7 +149,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "an encoder that is a list": edit_card(encoder=[]),
     "other backbone": edit_config(backbone="resnet18"),
     "no such backbone": edit_config(backbone="vgg"),
-    "elongated": edit_config(elongated=True),
+    "other shape of object": edit_config(object_shape="any"),
     "unknown hyper-parameter": edit_config(depth=3),
     "a configuration that is a list": edit_card(config=[1]),
     "a shape of words": edit_input(["a", "b", "c"]),
@@ -226,7 +226,7 @@ def sign_weights(folder: Path, path: Path) -> None:
 
 
 def test_a_card_says_what_the_encoder_is(tmp_path: Path) -> None:
-    encoder = make(elongated=True)
+    encoder = make(object_shape="any")
     encoder.metrics = {"agent_rmse": 0.5, "contact_recall": float("nan")}
     encoder.data_fingerprint = "b947dac2"
     encoder.save(tmp_path / "encoder")

@@ -83,7 +83,7 @@ class Reader(AgentObjectEncoder):
         self.unit.fill_(0.1)  # the two below are in this unit
         self.contact_threshold.fill_(0.2)
         with torch.no_grad():
-            self.log_radii.fill_(float(np.log(NEAR / 0.1)))
+            self.outline.coefficients.fill_(float(np.log(NEAR / 0.1)))
 
     def encode(self, observations: Any) -> Any:
         rows, columns = np.mgrid[:PIXELS, :PIXELS] / (PIXELS - 1)

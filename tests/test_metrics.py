@@ -27,7 +27,6 @@ from equiact.representations.metrics.position_metrics import (
     chance,
     evaluate_encoder,
     isometry_error,
-    object_moves,
     precision_recall,
     probe_r2,
     rmse,
@@ -183,16 +182,6 @@ def test_chance_is_the_spread_of_the_ground_truth() -> None:
     assert result["contact_recall"] == pytest.approx(0.25, abs=0.05)
 
 
-def test_object_moves_are_of_transitions() -> None:
-    transitions = make_transitions()
-    object_ = transitions.ground_truth["object_pose"].astype(float)
-    positions = AlignedPositions(object_, object_, object_, object_)
-    moved = object_moves(positions, transitions)
-    assert moved.shape == (len(transitions),)
-    np.testing.assert_array_equal(moved > 0, transitions.touched)
-    assert moved[0] == pytest.approx(np.hypot(*(object_[1] - object_[0])))
-
-
 def test_missing_ground_truth_is_named() -> None:
     encoder = AgentObjectEncoder((8, 8, 3), "R2")
     for call in (lambda t: evaluate_encoder(encoder, t, 2.0), lambda t: chance(t, 2.0)):
@@ -323,7 +312,7 @@ def pushes(shake: float) -> tuple[Scene, HeldOut]:
     frames = np.zeros((40, 4, 4, 3), np.uint8)
     displacement = (agent[start + 1] - agent[start]).astype(np.float32)
     scene = Scene(agent, object_)
-    scene.log_radii.data.fill_(math.log(0.5))
+    scene.outline.coefficients.data.fill_(math.log(0.5))
     scene.contact_threshold.fill_(0.1)
     return scene, HeldOut(Transitions(frames, start, start + 1, displacement, "R2"))
 
@@ -337,15 +326,33 @@ def test_contacts_are_consistent_where_geometry_and_motion_agree() -> None:
     assert shaken["object_still_ratio"] == pytest.approx(0.5 / 1.5)
 
 
-def test_an_elongated_object_touches_along_its_axis() -> None:
+def test_an_object_of_any_shape_touches_where_its_edge_is() -> None:
+    """Its radius is 0.5 along its axis and 0.02 across."""
     scene, data = pushes(shake=0.0)
-    longer = Scene(scene.positions["agent"], scene.positions["object"], AgentObjectConfig(elongated=True))
+    longer = Scene(scene.positions["agent"], scene.positions["object"], AgentObjectConfig(object_shape="any"))
     longer.contact_threshold.fill_(0.1)
+    longer.outline.order.fill_(2)
+    longer.outline.coefficients.data[:2] = torch.tensor([math.log(0.1), math.log(5.0)])
     for angle, expected in ((0.0, 1.0), (math.pi / 2, 0.0)):
         double = [math.cos(2 * angle), math.sin(2 * angle)]
         longer.positions["orientation"] = np.tile(double, (40, 1)).astype(np.float32)
-        longer.log_radii.data.copy_(torch.tensor([0.5, 0.1]).log())
         assert contact_consistency(longer, data)["contact_consistency"] == pytest.approx(expected)
+
+
+def test_an_object_that_turns_moves() -> None:
+    scene, data = pushes(shake=0.0)
+    turning = Scene(scene.positions["agent"], scene.positions["object"], AgentObjectConfig(object_shape="any"))
+    turning.unit.fill_(2.0)
+    turning.outline.coefficients.data.fill_(0)
+    turning.outline.coefficients.data[0] = math.log(0.3)
+    latents = turning.positions | {"orientation": np.tile(np.float32([1, 0]), (40, 1))}
+    latents["orientation"][1::2] = [0.0, 1.0]
+    moved = turning.movement(latents, data.transitions)
+    still = np.linalg.norm(np.diff(scene.positions["object"], axis=0), axis=1)[data.transitions.start]
+    np.testing.assert_allclose(moved, np.hypot(still, 0.6 * math.sqrt(2)), rtol=1e-5)
+    turning.outline.order.fill_(3)
+    moved = turning.movement(latents, data.transitions)
+    np.testing.assert_allclose(moved, np.hypot(still, 0.2 * math.sqrt(2)), rtol=1e-5)
 
 
 def test_contact_consistency_is_of_agent_and_object_only() -> None:

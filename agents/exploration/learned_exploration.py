@@ -44,7 +44,7 @@ class ExplorationConfig:
         round_share: share of each later round.
         least_gain: rounds end early once the share of contacts rises by less than this; the rest is collected at once.
         approach: probability of an action towards the object.
-        spread: half the side of the box of targets around the object, in learned radii.
+        spread: half the side of the box of targets around the object, in learned distances of contact.
         pool: number of random actions among which the policy chooses.
         steps_scale: factor on the updates of the encoders between the rounds, but for those of the contrastive stage:
             with fewer of them some seeds find no embedding that tells the positions of the object apart.
@@ -270,15 +270,14 @@ def _approach_policy(
         DisplacementModel.fit(np.asarray(data.action), agent, data.displacement),
         ActionPool(env, config.pool, generator),
         share=config.approach,
-        spread=config.spread * float(encoder.radii.max()),
+        spread=config.spread * encoder.reach,
         generator=generator,
     )
 
 
 def _contact_share(encoder: AgentObjectEncoder, transitions: Transitions) -> float:
     """Return the share of transitions in which the encoder sees the object move."""
-    object_ = encoder.encode(transitions.frames)["object"]
-    moved_by = np.linalg.norm(object_[transitions.end] - object_[transitions.start], axis=1)
+    moved_by = encoder.movement(encoder.encode(transitions.frames), transitions)
     return float((moved_by > float(encoder.contact_threshold * encoder.unit)).mean())
 
 

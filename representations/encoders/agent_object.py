@@ -12,7 +12,8 @@ then ``(z_int, z_ext)`` are the positions of agent and object up to one common t
 
 Deviations from the paper, and why
 ----------------------------------
-* **Stages instead of one sum of losses**: agent, contrast, locate, contact; and orient, if the object is elongated.
+* **Stages instead of one sum of losses**: agent, contrast, locate, contact; and
+  orient, outline, if the object has any shape.
   Each stage needs the result of the one before. Stages have no loss weights that must be balanced.
 * **Hard negatives.** The contrastive loss compares transitions whose agents end at nearly the same place. As in the
   paper's pseudo-code, the distance between agents is subtracted from the logits. The embedding ``w`` then gains
@@ -20,21 +21,25 @@ Deviations from the paper, and why
 * **Contacts are labelled on the whole data set**, not by Otsu's threshold in each batch. That threshold jumps between
   batches, and over all data it takes noise for movement. The first labels are a share of the transitions, those in
   which ``w`` changes most; of several shares the one is kept whose map of the object tells most about its movements
-  (`contact_information`). Later labels use ``z_ext``: its noise is measured on transitions in which the agent moves
-  away from the object (`moved_beyond_noise`). Those see the object from as near as the others and cannot touch it.
-  Uncertain transitions are ignored.
+  (`contact_information`). Later labels are probabilities, from how far ``z_ext`` moves and how near the agent's path
+  comes (`contact_probability`). The noise of ``z_ext`` is a part of the fit: no transition must be known to be free of
+  contact. Even an agent that draws back from the centre of an object may touch it, if the object is not round.
 * **A first map by least squares.** One in five of the first labels is wrong. A network that is trained on them learns
   to follow the agent. The first ``z_ext`` is therefore a quadratic function of ``w``, fitted to all data at once with a
-  heavy-tailed likelihood (`locate_by_paths`); the network is then trained to predict it.
+  heavy-tailed likelihood (`locate_by_paths`), and then to the likelihood of contact (`locate_by_contacts`): an agent
+  meets the object on its near side, so that positions on paths are too close together. The network is then trained to
+  predict it.
 * **A likelihood of contact** replaces the distance to the nearest point of the segment. Objects have a size: the agent
   touches the object at a radius from its centre, ``P(contact) = sigmoid((r − d) / s)`` with ``d`` the distance of
   ``z_ext`` to the segment; ``r`` and ``s`` are learned. Transitions without contact are used as well, and so is the
   identity, which never touches, at every frame. The published loss shrinks ``z_ext`` by several per cent; this one does
   not. One label in a hundred may be wrong (`robust_bce`).
-* **An elongated object** has two radii and a predicted angle θ; ``d`` is measured after the linear map that takes its
-  ellipse to a circle. This replaces the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)``. The first orientation is also
-  a quadratic function of ``w``, which explains all contacts at once (`orient_by_contacts`): trained by batches, the
-  network finds none.
+* **An object of any shape** has an outline and a predicted angle θ; ``d − r`` becomes the clearance of the agent's path
+  from the outline (`Outline`). This replaces the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)`` of an ellipse. One
+  contact says little about an angle, and the embedding ``w`` tells objects apart by their position alone. The first
+  angle is therefore seen: crops of the image around the object, each the median over an interval in which it rests, lie
+  on a ring (`ring_angles`). Contacts tell the direction of rotation and the order of symmetry (`align_orientation`),
+  and the outline (`fit_outline`).
 * **Displacements over many steps** are learned beside single steps, after a stage of single steps alone. An error of
   ``z_int`` that changes slowly, such as one that depends on where the object lies, hardly shows in a single step. With
   both from the start, the network sometimes finds no good position.
@@ -47,17 +52,25 @@ not depend on the world.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..learning.config import check_range
+from ...envs.data.transitions import Transitions
+from ..learning.config import ConfigError, check_range
 from ..learning.contact_labels import ContactConfig
 from ..learning.pair_sampling import PairSamplingConfig
+from ..learning.shape_fit import OutlineFitConfig
 from .backbones import make_backbone
-from .encoder import Encoder, translation_dim
+from .encoder import Encoder, as_tensor, translation_dim
+from .glimpse import Glimpse
+from .outline import Outline
 from .registry import register_encoder
 
 
@@ -68,14 +81,18 @@ class AgentObjectOptimConfig:
     Attributes:
         lr: learning rate of Adam, constant for the first half of a stage, then decaying linearly to 2 %.
         refinement_lr: learning rate of the second and third contact stage.
+        orient_lr: learning rate of the orientation, if the object has any shape.
+        outline_lr: learning rate of the outline stages.
         batch_size: transitions in one update.
         contrast_batch_size: transitions in one update of the contrastive stage.
         agent_steps: updates of the agent's position by single steps.
         far_agent_steps: further updates by single steps and by displacements over many steps.
         contrast_steps: updates of the contrastive embedding.
         locate_steps: updates that fit the network to the first map of the object.
-        orient_steps: updates that fit the network to the first map of the orientation, if the object is elongated.
-        contact_steps: updates of each of the three contact stages.
+        contact_steps: updates of each of the contact stages, of which there are three, or two if the object has any
+            shape.
+        orient_steps: updates that fit the network to the first angles.
+        outline_steps: updates of each of the two outline stages.
 
     Raises:
         ConfigError: a value is out of range.
@@ -83,19 +100,22 @@ class AgentObjectOptimConfig:
 
     lr: float = 3e-3
     refinement_lr: float = 2e-3
+    orient_lr: float = 1e-3
+    outline_lr: float = 3e-4
     batch_size: int = 64
     contrast_batch_size: int = 128
     agent_steps: int = 1000
     far_agent_steps: int = 1000
     contrast_steps: int = 700
     locate_steps: int = 800
-    orient_steps: int = 800
     contact_steps: int = 800
+    orient_steps: int = 900
+    outline_steps: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("lr", "refinement_lr"):
+        for name in ("lr", "refinement_lr", "orient_lr", "outline_lr"):
             check_range(self, name, above=0)
-        for stage in ("agent", "far_agent", "contrast", "locate", "orient", "contact"):
+        for stage in ("agent", "far_agent", "contrast", "locate", "contact", "orient", "outline"):
             check_range(self, f"{stage}_steps", at_least=1)
         check_range(self, "batch_size", at_least=1)
         check_range(self, "contrast_batch_size", at_least=2)
@@ -128,36 +148,100 @@ class ContrastConfig:
 
 
 @dataclass(frozen=True)
+class ShapeConfig:
+    """Set how the orientation and the outline of an object of any shape are learned.
+
+    Attributes:
+        harmonics: harmonics of the outline (`Outline`).
+        largest_order: largest order of rotational symmetry that is tried.
+        backbone: name of the network that sees the object from near (`Glimpse`).
+        crop_side: side of the crops in pixels.
+        crop_width: half the width of the crops, in radii of contact of a round object.
+        rest_below: probability of contact below which a transition belongs to an interval at rest.
+        intervals: number of intervals at rest whose crops form the ring; the longest are taken, of at least two frames.
+        frames_per_interval: frames of an interval of which the median is taken, without the agent that passes by.
+        neighbours: numbers of neighbours on the ring that are tried (`ring_angles`).
+        least_evidence: standard errors by which contacts must tell the direction of rotation (`ContactAlignment`);
+            below, a warning says that the orientation is of no use.
+        anchor: weight of the loss of the stage ``orient`` in the stages ``outline``.
+        fit: fit of the outline to all contacts.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    harmonics: int = 8
+    largest_order: int = 4
+    backbone: str = "strided"
+    crop_side: int = 32
+    crop_width: float = 2.5
+    rest_below: float = 0.1
+    intervals: int = 1500
+    frames_per_interval: int = 7
+    neighbours: tuple[int, ...] = (6, 8, 10, 12)
+    least_evidence: float = 3.0
+    anchor: float = 0.2
+    fit: OutlineFitConfig = field(default_factory=OutlineFitConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("harmonics", "largest_order", "frames_per_interval", "neighbours"):
+            check_range(self, name, at_least=1)
+        check_range(self, "crop_side", at_least=16)
+        check_range(self, "intervals", at_least=2)
+        for name in ("crop_width", "least_evidence"):
+            check_range(self, name, above=0)
+        check_range(self, "anchor", at_least=0)
+        check_range(self, "rest_below", above=0, below=1)
+        if not self.neighbours:
+            raise ConfigError("neighbours must be at least one number, got none")
+
+
+@dataclass(frozen=True)
 class AgentObjectConfig:
     """Set the hyper-parameters of an `AgentObjectEncoder`.
 
     Attributes:
         backbone: name of the image network: ``"spatial_softmax"``, which suits positions, or ``"resnet18"``.
-        elongated: whether to learn the two radii and the orientation of an elongated object (in the plane, ``"R2"``).
+        object_shape: ``"round"``, or ``"any"`` to learn outline and orientation too (in the plane, ``"R2"``).
         optim: numbers of updates, learning rates and batch sizes.
         pairs: frames of a trajectory between which the agent's displacement is learned.
         contrast: the contrastive loss.
         contact: labels and likelihood of contact.
+        shape: outline and orientation, for an object of any shape.
+
+    Raises:
+        ConfigError: a value is out of range.
 
     Example:
-        >>> AgentObjectConfig(elongated=True, optim=AgentObjectOptimConfig(lr=1e-3)).optim.lr
+        >>> AgentObjectConfig(object_shape="any", optim=AgentObjectOptimConfig(lr=1e-3)).optim.lr
         0.001
     """
 
     backbone: str = "spatial_softmax"
-    elongated: bool = False
+    object_shape: str = "round"
     optim: AgentObjectOptimConfig = field(default_factory=AgentObjectOptimConfig)
     pairs: PairSamplingConfig = field(default_factory=PairSamplingConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     contact: ContactConfig = field(default_factory=ContactConfig)
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+
+    def __post_init__(self) -> None:
+        if self.object_shape not in ("round", "any"):
+            raise ConfigError(f"object_shape must be 'round' or 'any', got {self.object_shape!r}")
+
+    @property
+    def has_outline(self) -> bool:
+        """Whether outline and orientation are learned."""
+        return self.object_shape == "any"
 
 
 @register_encoder("agent-object")
 class AgentObjectEncoder(Encoder):
     """Encode the positions of the agent and of the object, in the units of the displacements.
 
-    Latents: ``agent`` ``(B, n)``, ``object`` ``(B, n)`` and, if the object is elongated, ``orientation`` ``(B, 2)``:
-    ``(cos 2θ, sin 2θ)`` of the long axis, which has no direction.
+    Latents: ``agent`` ``(B, n)``, ``object`` ``(B, n)`` and, if the object has any shape, ``orientation`` ``(B, 2)``:
+    ``(cos mθ, sin mθ)`` of its angle θ, with the order ``m`` of its rotational symmetry. The object's position is then
+    the centroid of its outline.
 
     Source: Reichlin et al., *Learning geometric representations of objects via interaction*, ECML 2023
     (arXiv:2309.05346).
@@ -170,10 +254,12 @@ class AgentObjectEncoder(Encoder):
     Attributes:
         dim: ``n``.
         unit: root-mean-square displacement of the training data.
-        contact_threshold: movement of the object, in units of `unit`, above which a transition counts as a contact.
+        outline: of the object, in units of `unit`, grown by the agent's own size.
+        contact_threshold: movement of the object (`movement`), in units of `unit`, above which a transition counts as
+            a contact.
 
     Raises:
-        ValueError: the group is not ``"R<n>"``, or the object is elongated and the group is not ``"R2"``.
+        ValueError: the group is not ``"R<n>"``, or the object has any shape and the group is not ``"R2"``.
 
     Example:
         >>> encoder = AgentObjectEncoder((64, 64, 3), "R2")
@@ -190,34 +276,47 @@ class AgentObjectEncoder(Encoder):
     def __init__(self, shape: tuple[int, int, int], group: str, config: AgentObjectConfig | None = None) -> None:
         super().__init__(shape, group, config)
         self.dim = translation_dim(group, "agent-object")
-        elongated, backbone = self.config.elongated, self.config.backbone
-        if elongated and group != "R2":
-            raise ValueError(f"the orientation of an elongated object needs the plane, 'R2', got the group {group!r}")
+        config, backbone = self.config, self.config.backbone
+        if config.has_outline and group != "R2":
+            raise ValueError(f"an outline and an orientation need the plane, 'R2', got the group {group!r}")
         self.agent_trunk = make_backbone(backbone, self.shape)
         self.agent_head = nn.Linear(self.agent_trunk.features, self.dim)
         self.object_trunk = make_backbone(backbone, self.shape)
-        self.object_head = nn.Linear(self.object_trunk.features, self.dim + 2 * elongated)
-        contact = self.config.contact
-        self.log_radii = nn.Parameter(torch.full((1 + elongated,), math.log(contact.initial_radius)))
-        self.log_softness = nn.Parameter(torch.tensor(math.log(contact.initial_softness)))
+        self.object_head = nn.Linear(self.object_trunk.features, self.dim)
+        if config.has_outline:
+            self.glimpse = Glimpse(config.shape.backbone, self.shape[2], config.shape.crop_side)
+            self.glimpse_head = nn.Linear(self.glimpse.features, self.dim + 2)
+        self.outline = Outline(config.shape.harmonics * config.has_outline, config.contact.initial_radius)
+        self.log_softness = nn.Parameter(torch.tensor(math.log(config.contact.initial_softness)))
         self.register_buffer("unit", torch.ones(()))
         self.register_buffer("contact_threshold", torch.ones(()))
 
     @property
     def latent_dim(self) -> int:
-        return 2 * self.dim + 2 * self.config.elongated
+        return 2 * self.dim + 2 * self.config.has_outline
 
     @property
-    def radii(self) -> Tensor:
-        """Learned distances of contact, radii of agent and object together: along the long axis, and across it."""
-        return self.log_radii.detach().exp() * self.unit
+    @torch.no_grad()
+    def reach(self) -> float:
+        """The largest learned distance of contact, of agent and object together, in the units of the displacements."""
+        return float(self.outline.reach * self.unit)
+
+    @property
+    @torch.no_grad()
+    def outline_polygon(self) -> Tensor:
+        """Points of the outline, grown by the agent's size, in the orientation 0 and seen from the object, ``(N, 2)``.
+
+        In the units of the displacements.
+        """
+        return self.outline.polygon() * self.unit
 
     def latents(self, images: Tensor) -> dict[str, Tensor]:
+        agent = self.locate_agent(images) * self.unit
         position, orientation = self.locate_object(images)
-        latents = {"agent": self.locate_agent(images) * self.unit, "object": position * self.unit}
-        if orientation is not None:
-            latents["orientation"] = orientation
-        return latents
+        if orientation is None:
+            return {"agent": agent, "object": position * self.unit}
+        centroid = self.outline.at_centroid(position, orientation)
+        return {"agent": agent, "object": centroid * self.unit, "orientation": orientation}
 
     def locate_agent(self, images: Tensor) -> Tensor:
         """Return ``z_int`` in units of `unit`, ``(B, dim)``."""
@@ -225,8 +324,54 @@ class AgentObjectEncoder(Encoder):
         return position
 
     def locate_object(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return ``z_ext`` in units of `unit`, ``(B, dim)``, and ``(cos 2θ, sin 2θ)`` if the object is elongated."""
-        output = self.object_head(self.object_trunk(images))
-        if not self.config.elongated:
-            return output, None
-        return output[:, : self.dim], functional.normalize(output[:, self.dim :], dim=1)
+        """Return ``z_ext`` in units of `unit`, ``(B, dim)``, and ``(cos mθ, sin mθ)`` if the object has any shape."""
+        position = self.locate_roughly(images)
+        return (position, None) if not self.config.has_outline else self.look(images, position)
+
+    def locate_roughly(self, images: Tensor) -> Tensor:
+        """Return ``z_ext`` as the whole image tells it, ``(B, dim)``."""
+        position: Tensor = self.object_head(self.object_trunk(images))
+        return position
+
+    def look(self, images: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Return position ``(B, 2)`` and orientation ``(B, 2)`` as the crop around a rough position tells them."""
+        correction, orientation = self.glimpse_head(self.glimpse(images, position)).chunk(2, 1)
+        return position + self.outline.radius.detach() * correction, functional.normalize(orientation, dim=1)
+
+    def movement(self, latents: Mapping[str, NDArray[Any]], transitions: Transitions) -> NDArray[np.float64]:
+        """Return how far the object moves in transitions, ``(N,)``, in the units of the displacements.
+
+        ``√(‖Δz_ext‖² + (r/m)² ‖Δo‖²)`` with the radius ``r`` of contact: turning moves the edge.
+
+        Args:
+            latents: of the frames of the transitions, as `encode` returns them.
+            transitions: the transitions.
+        """
+
+        def change(name: str) -> NDArray[np.float64]:
+            latent = np.asarray(latents[name], float)
+            return np.asarray(np.linalg.norm(latent[transitions.end] - latent[transitions.start], axis=1))
+
+        if "orientation" not in latents:
+            return change("object")
+        arm = float(self.outline.radius * self.unit) / int(self.outline.order)
+        return np.asarray(np.hypot(change("object"), arm * change("orientation")))
+
+    @torch.no_grad()
+    def clearance(self, latents: Mapping[str, NDArray[Any]], transitions: Transitions) -> NDArray[np.float64]:
+        """Return how far the agent's path stays away from the outline of the object, ``(N,)``; negative if they meet.
+
+        In the units of the displacements.
+
+        Args:
+            latents: of the frames of the transitions, as `encode` returns them.
+            transitions: the transitions.
+        """
+        before = {name: as_tensor(latent[transitions.start]).to(self.unit) for name, latent in latents.items()}
+        position, orientation = before["object"] / self.unit, before.get("orientation")
+        if orientation is not None:
+            position = position - self.outline.at_centroid(torch.zeros_like(position), orientation)
+        start = before["agent"] / self.unit - position
+        end = start + as_tensor(transitions.displacement).to(self.unit) / self.unit
+        distance = self.outline.clearance(start, end, orientation) * self.unit
+        return distance.double().cpu().numpy()

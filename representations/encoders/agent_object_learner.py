@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...envs.data.transitions import Transitions
-from ..learning.contact_labels import UNCERTAIN, contact_information, moved_beyond_noise, robust_bce
-from ..learning.initial_maps import locate_by_paths, orient_by_contacts
+from ..learning.contact_labels import contact_information, contact_nll
+from ..learning.contact_mixture import contact_probability
+from ..learning.initial_maps import locate_by_contacts, locate_by_paths
 from ..learning.learner import Loss, Stage
 from ..learning.object_movement import movement
 from ..learning.pair_sampling import PairSampler
-from ..learning.segment_geometry import distance_to_segment, whiten_ellipse
+from ..learning.segment_geometry import distance_to_segment
 from .agent_object import AgentObjectEncoder
 from .backbones import make_backbone
 from .encoder import as_tensor, to_images
+from .object_shape_learner import ObjectShapeLearner
 from .registry import register_learner
 
 _ENCODED_AT_ONCE = 64
@@ -36,7 +38,7 @@ class AgentObjectLearner(nn.Module):
     Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²`` over single steps. Stage ``agent, far``: the same over single
     steps and over many. Stage ``contrast``: InfoNCE of an embedding ``w``. Stage ``locate``:
     ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``: ``minimise −E log P(contact label)`` with
-    ``P(contact) = sigmoid((r − d)/s)``.
+    ``P(contact) = sigmoid((r − d)/s)``. Stages ``orient`` and ``outline``: see `ObjectShapeLearner`.
 
     Args:
         network: the encoder.
@@ -45,9 +47,9 @@ class AgentObjectLearner(nn.Module):
     Attributes:
         network: the encoder.
         agent: position of the agent in every frame, ``(F, n)``; set before the contrastive stage.
-        contact: label of every transition, ``(N,)``: 1 contact, 0 none, ½ uncertain.
+        contact: probability of contact in every transition, ``(N,)``.
         target_position: first map of the object, ``(F, n)``.
-        target_orientation: first map of its orientation, ``(F, 2)``, if it is elongated.
+        shape: learns the outline and the orientation; None if the object is round.
 
     Raises:
         ValueError: the transitions have another group or image shape than the encoder.
@@ -56,8 +58,7 @@ class AgentObjectLearner(nn.Module):
     agent: Tensor
     contact: Tensor
     target_position: Tensor
-    target_orientation: Tensor
-    has_orientation: Tensor
+    shape: ObjectShapeLearner | None
 
     def __init__(self, network: AgentObjectEncoder, transitions: Transitions) -> None:
         super().__init__()
@@ -76,17 +77,21 @@ class AgentObjectLearner(nn.Module):
         self._displacement = displacement / network.unit
         self._pairs = PairSampler(transitions, self.config.pairs, self.config.optim.batch_size, device)
         self._register_labels(len(transitions), len(transitions.frames), device)
+        outlined = self.config.has_outline
+        self.shape = (
+            ObjectShapeLearner(network, self._frames, self._start, self._end, self.agent, self.contact)
+            if outlined
+            else None
+        )
 
     def _register_labels(self, count: int, frames: int, device: torch.device) -> None:
-        dim, elongated = self.network.dim, self.config.elongated
+        dim = self.network.dim
         self.register_buffer("agent", torch.zeros(frames, dim, device=device))
         self.register_buffer("target_position", torch.zeros(frames, dim, device=device))
-        self.register_buffer("target_orientation", torch.zeros(frames, 2 * elongated, device=device))
-        self.register_buffer("has_orientation", torch.zeros((), device=device))
-        self.register_buffer("contact", torch.full((count,), UNCERTAIN, device=device))
+        self.register_buffer("contact", torch.zeros(count, device=device))
 
     def stages(self) -> list[Stage]:
-        """Return the stages: agent (two), contrast, locate, contact, refinement, orient if elongated, refinement."""
+        """Return the stages: agent (two), contrast, locate, contact (three; or two, orient, and outline (two))."""
         encoder, optim = self.network, self.config.optim
         agent = [*encoder.agent_trunk.parameters(), *encoder.agent_head.parameters()]
         embedding = list(self.embedder.parameters())
@@ -94,23 +99,19 @@ class AgentObjectLearner(nn.Module):
         size = optim.batch_size
 
         def contact(name: str, lr: float) -> Stage:
-            parameters = [*object_, encoder.log_radii, encoder.log_softness]
+            parameters = [*object_, encoder.outline.coefficients, encoder.log_softness]
             return Stage(name, optim.contact_steps, self.contact_loss, parameters, size, lr, begin=self._label)
 
-        def locate(name: str, steps: int, begin: Callable[[], None]) -> Stage:
-            return Stage(name, steps, self.locating_loss, object_, size, optim.lr, begin)
-
         contrast = (self.contrastive_loss, embedding, optim.contrast_batch_size, optim.lr, self._store_agent)
-        orient = locate("orient", optim.orient_steps, self._orient_by_embedding)
+        locate = (self.locating_loss, object_, size, optim.lr, self._locate_by_embedding)
         return [
             Stage("agent", optim.agent_steps, self.agent_loss, agent, size, optim.lr),
             Stage("agent, far", optim.far_agent_steps, self.far_agent_loss, agent, size, optim.lr),
             Stage("contrast", optim.contrast_steps, *contrast),
-            locate("locate", optim.locate_steps, self._locate_by_embedding),
+            Stage("locate", optim.locate_steps, *locate),
             contact("contact", optim.lr),
             contact("contact, again", optim.refinement_lr),
-            *([orient] if self.config.elongated else []),
-            contact("contact, last", optim.refinement_lr),
+            *(self.shape.stages() if self.shape else [contact("contact, last", optim.refinement_lr)]),
         ]
 
     def embed(self, images: Tensor) -> Tensor:
@@ -157,18 +158,11 @@ class AgentObjectLearner(nn.Module):
         return loss, {}
 
     def locating_loss(self, generator: torch.Generator) -> Loss:
-        """Return ``E ‖z_ext − M·q(w)‖²``, the error of the network from the first map of the object.
-
-        The first map of the orientation is added once `orient_by_contacts` has found it.
-        """
+        """Return ``E ‖z_ext − M·q(w)‖²``, the error of the network from the first map of the object."""
         size = 2 * self.config.optim.batch_size
         chosen = torch.randint(len(self._frames), (size,), generator=generator).to(self._frames.device)
-        position, orientation = self.network.locate_object(self._frame_images(chosen))
-        error = (position - self.target_position[chosen]).pow(2).sum(1)
-        if orientation is not None:
-            turned = (orientation - self.target_orientation[chosen]).pow(2).sum(1)
-            error = error + self.has_orientation * turned
-        return error.mean(), {}
+        position = self.network.locate_roughly(self._frame_images(chosen))
+        return (position - self.target_position[chosen]).pow(2).sum(1).mean(), {}
 
     def contact_loss(self, generator: torch.Generator) -> Loss:
         """Return the negative log-likelihood of the labels of contact, and the movement of objects without contact.
@@ -177,65 +171,43 @@ class AgentObjectLearner(nn.Module):
         one more transition without contact, in which the agent stays where it is.
         """
         chosen = self._draw(self.config.optim.batch_size, generator)
-        position, orientation = self.network.locate_object(self._images(chosen))
-        state = position if orientation is None else torch.cat([position, self.has_orientation * orientation], 1)
-        before, after = state.chunk(2)
-        loss = self._contact_nll(chosen, before, after, self.network.log_radii, self.network.log_softness)
+        before, after = self.network.locate_roughly(self._images(chosen)).chunk(2)
+        outline = self.network.outline
+        loss = self._contact_nll(chosen, before, after, outline.coefficients[0], self.network.log_softness)
         return loss, {
-            "contacts": (self.contact == 1).float().mean(),
-            "uncertain": (self.contact == UNCERTAIN).float().mean(),
-            "radius": self.network.radii.max(),
+            "contacts": self.contact.mean(),
+            "radius": outline.radius.detach() * self.network.unit,
             "softness": self.network.log_softness.detach().exp() * self.network.unit,
         }
 
     def label_contacts(self, position: Tensor) -> None:
-        """Label as contacts the transitions in which the object moves more than the noise of its position.
-
-        The noise is measured where the agent moves away from the object, within 60° of straight away by default: that
-        leaves room for an error of ``z_ext``, and for the ends of a long object.
+        """Compute the probability of contact in every transition, with the outline as it is (`contact_probability`).
 
         Args:
             position: ``(F, n)``, ``z_ext`` of every frame.
         """
-        config = self.config.contact
-        moved_by = movement(position, self._start, self._end)
-        start, end = self._paths
-        away = functional.cosine_similarity(end - start, start - position[self._start], dim=1) > config.away_cosine
-        quantiles = config.still_quantile, config.moved_quantile
-        labels = moved_beyond_noise(moved_by, moved_by[away], quantiles, config.false_discovery_rate)
+        outline, config = self.network.outline, self.config.contact
+        moved_by, radius = movement(position, self._start, self._end), outline.radius.detach()
+        clearance = distance_to_segment(position[self._start], *self._paths) - radius
+        softness = self.network.log_softness.detach().exp().clamp_min(config.min_softness)
+        labels = contact_probability(moved_by, clearance, radius, softness, config.mixture)
         self.contact[:], threshold = labels
-        self.contact[away & (self.contact == 1)] = UNCERTAIN
         self.network.contact_threshold.fill_(threshold)
 
     def _contact_nll(
-        self, chosen: Tensor, before: Tensor, after: Tensor, log_radii: Tensor, log_softness: Tensor
+        self, chosen: Tensor, before: Tensor, after: Tensor, log_radius: Tensor, log_softness: Tensor
     ) -> Tensor:
-        """Return the loss of the chosen transitions for an object in these states before and after."""
+        """Return the loss of the chosen transitions for a round object at these positions before and after."""
         config = self.config.contact
-        contact = (self.contact[chosen] == 1).float()
-        still = (self.contact[chosen] == 0).float()
+        contact = self.contact[chosen]
         start, end = self.agent[self._start[chosen]], self.agent[self._end[chosen]]
-        path = torch.cat([start, end]), torch.cat([end, end])
-        logit, identity = self._contact_logit(torch.cat([before, after]), *path, log_radii, log_softness).chunk(2)
-        wrong = config.label_error
-        touch = contact * robust_bce(logit, wrong) + still * robust_bce(-logit, wrong)
-        moved = (after - before).pow(2).sum(1)
-        return (touch + config.still_weight * still * moved + config.stay_weight * functional.softplus(identity)).mean()
-
-    def _contact_logit(
-        self, state: Tensor, start: Tensor, end: Tensor, log_radii: Tensor, log_softness: Tensor
-    ) -> Tensor:
-        """Return ``(r − d)/s``, positive where the segment meets the ellipse of the object."""
-        centre, orientation = state[:, : self.network.dim], state[:, self.network.dim :]
-        radii = log_radii.exp()
-        to_start, to_end = start - centre, end - centre
-        if self.config.elongated:
-            to_start, to_end = (whiten_ellipse(point, orientation, radii) for point in (to_start, to_end))
-        else:
-            to_start, to_end = to_start / radii, to_end / radii
-        distance = distance_to_segment(torch.zeros_like(centre), to_start, to_end)
-        softness = log_softness.exp().clamp_min(self.config.contact.min_softness)
-        return (1 - distance) * log_radii.mean().exp() / softness
+        radius, softness = log_radius.exp(), log_softness.exp().clamp_min(config.min_softness)
+        logit = (radius - distance_to_segment(before, start, end)) / softness
+        identity = (radius - distance_to_segment(after, end, end)) / softness
+        touch = contact_nll(logit, contact, config.label_error)
+        moved = (1 - contact) * (after - before).pow(2).sum(1)
+        stay = functional.softplus(identity)
+        return (touch + config.still_weight * moved + config.stay_weight * stay).mean()
 
     @torch.no_grad()
     def _store_agent(self) -> None:
@@ -250,7 +222,10 @@ class AgentObjectLearner(nn.Module):
 
     @torch.no_grad()
     def _locate_by_embedding(self) -> None:
-        """Find the first map of the object: the one whose place tells most about the movements of the embedding."""
+        """Find the first map of the object: the one whose place tells most about the movements of the embedding.
+
+        Its scale, and the radius of contact, are then fitted to the likelihood of contact.
+        """
         embedding, window = self._over_frames(self.embed), self.config.contact.window
         moved_by = [movement(embedding, self._start, self._end, frames) for frames in (1, window)]
         maps = [self._map_by_paths(embedding, moved_by[-1], share) for share in self.config.contact.initial_shares]
@@ -259,7 +234,21 @@ class AgentObjectLearner(nn.Module):
             distance = distance_to_segment(position[self._start], *self._paths)
             return sum(contact_information(each, distance) for each in moved_by)
 
-        self.target_position[:] = max(maps, key=information)
+        self._fit_to_contacts(embedding, max(maps, key=information))
+
+    def _fit_to_contacts(self, embedding: Tensor, position: Tensor) -> None:
+        """Alternate between probabilities of contact, and positions and a radius that fit to them."""
+        config, outline, softness = self.config.contact, self.network.outline, self.network.log_softness
+        everything = torch.arange(len(self._start), device=self._start.device)
+
+        def loss(located: Tensor, log_radius: Tensor, log_softness: Tensor) -> Tensor:
+            return self._contact_nll(everything, located[self._start], located[self._end], log_radius, log_softness)
+
+        for _ in range(config.map_rounds):
+            self.label_contacts(position)
+            start = position, loss, outline.coefficients[0], softness, config.contact_map
+            position, outline.coefficients[0], softness[...] = locate_by_contacts(embedding, *start)
+        self.target_position[:] = position
 
     def _map_by_paths(self, embedding: Tensor, moved_by: Tensor, share: float) -> Tensor:
         """Return a first map: alternate between labels for a share of contacts and positions of the object."""
@@ -278,24 +267,7 @@ class AgentObjectLearner(nn.Module):
     @torch.no_grad()
     def _label(self) -> None:
         """Label contacts by the positions that the encoder predicts now."""
-        self.label_contacts(self._over_frames(lambda images: self.network.locate_object(images)[0]))
-
-    @torch.no_grad()
-    def _orient_by_embedding(self) -> None:
-        """Find the orientation and both radii that explain the contacts, given the positions of the object."""
-        self._label()
-        self.target_position[:] = self._over_frames(lambda images: self.network.locate_object(images)[0])
-        everything = torch.arange(len(self._start), device=self._start.device)
-
-        def loss(orientation: Tensor, log_radii: Tensor, log_softness: Tensor) -> Tensor:
-            state = torch.cat([self.target_position, orientation], 1)
-            return self._contact_nll(everything, state[self._start], state[self._end], log_radii, log_softness)
-
-        radius = self.network.log_radii.mean().exp()
-        found = orient_by_contacts(self._over_frames(self.embed), loss, radius, self.config.contact.orientation)
-        self.target_orientation[:], self.network.log_radii[:], self.network.log_softness[...] = found
-        self.target_orientation[:] = functional.normalize(self.target_orientation, dim=1)
-        self.has_orientation.fill_(1.0)  # the contact stages before took the object to be round
+        self.label_contacts(self._over_frames(self.network.locate_roughly))
 
     @torch.no_grad()
     def _over_frames(self, function: Callable[[Tensor], Tensor]) -> Tensor:

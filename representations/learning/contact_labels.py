@@ -6,15 +6,13 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from scipy.stats import false_discovery_control, rankdata
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
 from .config import ConfigError, check_range
-from .initial_maps import OrientationMapConfig, PositionMapConfig
-
-UNCERTAIN = 0.5
-"""Label of transitions that the likelihood of contact ignores."""
+from .contact_mixture import ContactMixtureConfig
+from .initial_maps import ContactMapConfig, PositionMapConfig
 
 
 @dataclass(frozen=True)
@@ -26,20 +24,16 @@ class ContactConfig:
             contacts. A first map is fitted with each of them; the one is kept whose distances from the agent's paths
             tell most about the changes of the embedding (`contact_information`).
         window: frames before and after a transition whose means are compared for the first map (`movement`).
-        map_rounds: rounds of labels and least squares for a first map.
-        still_quantile: quantile of the noise below which the object has not moved.
-        moved_quantile: quantile of the noise above which it may have moved.
-        false_discovery_rate: expected share of wrong ones among the transitions that are labelled as contacts.
-        away_cosine: cosine of the agent's direction with the direction away from the object, above which it cannot
-            touch the object.
+        map_rounds: rounds of labels and least squares for a first map, and of labels and likelihood after it.
         label_error: share of the labels that are taken to be wrong.
         still_weight: weight of the squared movement of the object where there is no contact.
         stay_weight: weight of the loss of an agent that stays where it is.
         initial_radius: distance of contact at the start.
         initial_softness: width of the sigmoid at the start.
         min_softness: smallest width of the sigmoid.
+        mixture: the probabilities of contact.
         initial_fit: fit of the first positions.
-        orientation: fit of the first orientations.
+        contact_map: fit of the first positions and of the radius to the likelihood of contact.
 
     Raises:
         ConfigError: a value is out of range.
@@ -48,29 +42,22 @@ class ContactConfig:
     initial_shares: tuple[float, ...] = (0.005, 0.0125, 0.03, 0.08, 0.2, 0.4)
     window: int = 4
     map_rounds: int = 3
-    still_quantile: float = 0.9
-    moved_quantile: float = 0.99
-    false_discovery_rate: float = 0.3
-    away_cosine: float = 0.5
     label_error: float = 0.01
     still_weight: float = 2.5
-    stay_weight: float = 0.3
+    stay_weight: float = 0.15
     initial_radius: float = 0.6
     initial_softness: float = 0.2
     min_softness: float = 0.02
+    mixture: ContactMixtureConfig = field(default_factory=ContactMixtureConfig)
     initial_fit: PositionMapConfig = field(default_factory=PositionMapConfig)
-    orientation: OrientationMapConfig = field(default_factory=OrientationMapConfig)
+    contact_map: ContactMapConfig = field(default_factory=ContactMapConfig)
 
     def __post_init__(self) -> None:
         if not self.initial_shares or not all(0 < share <= 0.5 for share in self.initial_shares):
             raise ConfigError(f"initial_shares must be shares above 0 and at most 0.5, got {self.initial_shares}")
         check_range(self, "label_error", above=0, at_most=0.5)
-        check_range(self, "false_discovery_rate", above=0, at_most=1)
         check_range(self, "window", at_least=1)
         check_range(self, "map_rounds", at_least=1)
-        check_range(self, "still_quantile", above=0, at_most=1)
-        check_range(self, "moved_quantile", at_least=self.still_quantile, at_most=1)
-        check_range(self, "away_cosine", at_least=-1, at_most=1)
         for name in ("still_weight", "stay_weight"):
             check_range(self, name, at_least=0)
         for name in ("initial_radius", "initial_softness", "min_softness"):
@@ -91,42 +78,9 @@ def robust_bce(logit: Tensor, label_error: float) -> Tensor:
     return -torch.logaddexp(right, functional.logsigmoid(-logit) + math.log(label_error))
 
 
-def moved_beyond_noise(
-    moved_by: Tensor, noise: Tensor, quantiles: tuple[float, float], false_discovery_rate: float
-) -> tuple[Tensor, float]:
-    """Label movements that exceed the noise, which is measured on transitions that cannot be contacts.
-
-    If the agent moves away from the object, the object stays, and its apparent movement is noise. The p-value of a
-    movement is the share of the noise that is at least as large. A movement is labelled 1 if it exceeds the higher
-    quantile of the noise and passes the test of Benjamini and Hochberg (1995) at the false discovery rate. One below
-    the lower quantile is labelled 0, and all others ½ (uncertain). If contacts are rare, a quantile alone labels more
-    noise than contacts. It decides nevertheless if no movement passes the test: a rough map has a noise of its own.
-
-    Args:
-        moved_by: ``(N,)`` movements of the object, at least zero.
-        noise: ``(M,)`` movements in the transitions without contact; if there are none, all movements.
-        quantiles: lower and higher quantile.
-        false_discovery_rate: expected share of noise among the movements that are labelled 1.
-
-    Returns:
-        The labels ``(N,)``, and the movement above which they are 1.
-
-    Example:
-        >>> noise = torch.linspace(0, 1, 1000)
-        >>> moved_beyond_noise(torch.tensor([0.5, 0.95, 3.0]), noise, (0.9, 0.99), 0.2)[0].tolist()
-        [0.0, 0.5, 1.0]
-    """
-    if len(noise) == 0:
-        noise = moved_by
-    still, may_have_moved = torch.quantile(noise, torch.tensor(quantiles, device=noise.device))
-    at_least = len(noise) - torch.searchsorted(noise.sort().values, moved_by)
-    p_values = (1 + at_least.cpu().numpy()) / (1 + len(noise))
-    passed = torch.from_numpy(false_discovery_control(p_values) <= false_discovery_rate).to(moved_by.device)
-    threshold = may_have_moved
-    if passed.any() and not passed.all():
-        threshold = torch.maximum(threshold, moved_by[~passed].max())
-    label = torch.where(moved_by > threshold, 1.0, torch.where(moved_by > still, 0.5, 0.0))
-    return label, float(threshold)
+def contact_nll(logit: Tensor, contact: Tensor, label_error: float) -> Tensor:
+    """Return the robust cross-entropy of probabilities of contact, both ``(B,)`` (`robust_bce`)."""
+    return contact * robust_bce(logit, label_error) + (1 - contact) * robust_bce(-logit, label_error)
 
 
 def contact_information(moved_by: Tensor, distance: Tensor) -> float:

@@ -76,7 +76,8 @@ def train_encoder(
 
     Example:
         >>> from equiact import AgentObjectConfig, collect, train_encoder  # doctest: +SKIP
-        >>> encoder = train_encoder(collect(env, 20_000, seed=0), AgentObjectConfig(elongated=True))  # doctest: +SKIP
+        >>> config = AgentObjectConfig(object_shape="any")  # doctest: +SKIP
+        >>> encoder = train_encoder(collect(env, 20_000, seed=0), config)  # doctest: +SKIP
     """
     from ..encoders.registry import make_encoder, make_learner
 

@@ -6,12 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..encoders.agent_object import AgentObjectEncoder
-from ..encoders.encoder import as_tensor
-from ..learning.segment_geometry import distance_to_segment, whiten_ellipse
 from .registry import HeldOut, register_ground_truth_free_metric
 
 Mask = NDArray[np.bool_]
@@ -58,16 +55,6 @@ def cohens_kappa(a: Mask, b: Mask) -> float:
 
 def _geometry_and_motion(encoder: AgentObjectEncoder, held_out: HeldOut) -> tuple[Mask, NDArray[np.float64]]:
     """Return whether the agent's segment meets the object, and how far the object moves, both ``(N,)``."""
-    transitions = held_out.transitions
-    latents = {name: torch.from_numpy(each) for name, each in encoder.encode(transitions.frames).items()}
-    start, end = (torch.from_numpy(index) for index in (transitions.start.copy(), transitions.end.copy()))
-    centre, from_ = latents["object"][start], latents["agent"][start]
-    to_start, to_end = from_ - centre, from_ + as_tensor(transitions.displacement) - centre
-    radii = encoder.radii.cpu()
-    if "orientation" in latents:
-        to_start, to_end = (whiten_ellipse(each, latents["orientation"][start], radii) for each in (to_start, to_end))
-    else:
-        to_start, to_end = to_start / radii, to_end / radii
-    near = distance_to_segment(torch.zeros_like(centre), to_start, to_end) < 1
-    moved_by = (latents["object"][end] - centre).double().norm(dim=1)
-    return near.numpy(), moved_by.numpy()
+    latents = encoder.encode(held_out.transitions.frames)
+    near = encoder.clearance(latents, held_out.transitions) < 0
+    return near, encoder.movement(latents, held_out.transitions)

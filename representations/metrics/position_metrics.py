@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,17 +98,14 @@ def locate(encoder: Encoder, transitions: Transitions) -> AlignedPositions:
     Raises:
         ValueError: the transitions lack the ground truth ``agent_pose`` or ``object_pose``.
     """
+    return _align(encoder.encode(transitions.frames), transitions)
+
+
+def _align(latents: Mapping[str, Points], transitions: Transitions) -> AlignedPositions:
     ground_truth = _require_ground_truth(transitions)
-    latents = encoder.encode(transitions.frames)
     return AlignedPositions.align(
         ground_truth["agent_pose"], latents["agent"], ground_truth["object_pose"], latents["object"]
     )
-
-
-def object_moves(positions: AlignedPositions, transitions: Transitions) -> NDArray[Any]:
-    """Return how far the predicted position of the object moves in each transition, in metres, ``(N,)``."""
-    predicted = positions.object_predicted
-    return np.asarray(np.linalg.norm(predicted[transitions.end] - predicted[transitions.start], axis=1))
 
 
 def evaluate_encoder(encoder: AgentObjectEncoder, transitions: Transitions, arena_side: float) -> dict[str, float]:
@@ -125,9 +123,9 @@ def evaluate_encoder(encoder: AgentObjectEncoder, transitions: Transitions, aren
     Raises:
         ValueError: the transitions lack the ground truth ``agent_pose`` or ``object_pose``.
     """
-    positions = locate(encoder, transitions)
-    threshold = float(encoder.contact_threshold * encoder.unit)
-    return _metrics(positions, transitions, object_moves(positions, transitions) > threshold, arena_side)
+    latents = encoder.encode(transitions.frames)
+    contacts = encoder.movement(latents, transitions) > float(encoder.contact_threshold * encoder.unit)
+    return _metrics(_align(latents, transitions), transitions, contacts, arena_side)
 
 
 def chance(transitions: Transitions, arena_side: float) -> dict[str, float]:

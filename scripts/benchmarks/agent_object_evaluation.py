@@ -33,10 +33,10 @@ def compare_encoder(encoder: AgentObjectEncoder, held_out: Transitions, world: s
 def evaluation_for_report(encoder: AgentObjectEncoder, held_out: Transitions, world: str) -> dict[str, Any]:
     """Return the metrics of `compare_encoder` as ``rows``, and the positions and movements that the report draws."""
     from ...envs.worlds.registry import task_world_class
-    from ...representations.metrics.position_metrics import locate, object_moves
+    from ...representations.metrics.position_metrics import locate
 
     located = locate(encoder, held_out)
-    moves = object_moves(located, held_out)
+    moves = encoder.movement(encoder.encode(held_out.frames), held_out)
     touched: Any = held_out.touched
     every = max(1, len(held_out.frames) // 400)
     return {

@@ -149,7 +149,7 @@ def _point_dim(encoder: Encoder) -> int | None:
     """Return the number of coordinates of the points that a latent consists of; None for other latents."""
     if isinstance(encoder, TranslationEncoder):
         return encoder.dim
-    return encoder.dim if isinstance(encoder, AgentObjectEncoder) and not encoder.config.elongated else None
+    return encoder.dim if isinstance(encoder, AgentObjectEncoder) and not encoder.config.has_outline else None
 
 
 def _fit_projected(fit: FitAlignment, group: Group, latents_b: Floats, latents_a: Floats) -> Alignment:

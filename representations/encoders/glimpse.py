@@ -1,0 +1,82 @@
+"""A look at an object from near: a crop of the image around its position, and features of the crop."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .backbones import make_backbone
+
+
+class Glimpse(nn.Module):
+    """Crop images around positions in the plane, and compute features of the crops.
+
+    A network that sees the whole image must learn an orientation anew at every place. One that sees the crop need not.
+    The camera is an affine map from the plane to the image. It need not be exact: the crop is wider than the object.
+
+    Args:
+        backbone: name of the image network.
+        channels: of the images.
+        side: of the crops, in pixels.
+
+    Attributes:
+        features: width of the output.
+        camera: ``(2, 3)``, affine map from the plane to the image, whose coordinates (x, y) go from −1 to 1.
+        half_width: half the width of the crops, in these coordinates.
+    """
+
+    camera: Tensor
+    half_width: Tensor
+
+    def __init__(self, backbone: str, channels: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.trunk = make_backbone(backbone, (side, side, channels))
+        self.features = self.trunk.features
+        self.register_buffer("camera", torch.eye(2, 3))
+        self.register_buffer("half_width", torch.ones(()))
+
+    def forward(self, images: Tensor, position: Tensor) -> Tensor:
+        """Return features ``(B, features)`` of images ``(B, C, H, W)`` around positions ``(B, 2)``."""
+        features: Tensor = self.trunk(self.crop(images, position))
+        return features
+
+    def crop(self, images: Tensor, position: Tensor) -> Tensor:
+        """Return crops ``(B, C, side, side)`` around positions ``(B, 2)``; the edge of the image is continued."""
+        centre = position @ self.camera[:, :2].T + self.camera[:, 2]
+        line = (torch.arange(self.side, device=images.device) + 0.5) * (2 / self.side) - 1
+        offset = self.half_width * torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+        grid = centre[:, None, None] + offset
+        return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def fit_camera(changes: Tensor, agent: Tensor, object_: Tensor) -> Tensor:
+    """Compute where points of the plane are in the image, from what differs from the background.
+
+    The centroid of the differences is ``λ P(z_int) + (1 − λ) P(z_ext)``, where ``P`` is the affine map that is sought
+    and ``λ`` the agent's share of the differences. So the sum of the coefficients of both positions in a linear
+    regression is the linear part of ``P``.
+
+    Args:
+        changes: ``(F, H, W)``, by how much each pixel differs from the background.
+        agent: ``(F, 2)``, positions of the agent.
+        object_: ``(F, 2)``, positions of the object.
+
+    Returns:
+        ``(2, 3)``, see `Glimpse.camera`.
+
+    Raises:
+        ValueError: nothing differs from the background.
+    """
+    total = changes.sum((1, 2))
+    if not (total > 0).any():
+        raise ValueError("expected images that differ from each other, got none: nothing moves in them")
+    seen = total > 0
+    rows, columns = (
+        (torch.arange(count, device=changes.device) + 0.5) * (2 / count) - 1 for count in changes.shape[1:]
+    )
+    centroid = torch.stack([changes.sum(1) @ columns, changes.sum(2) @ rows], 1)[seen] / total[seen, None]
+    ones = torch.ones(len(centroid), 1, device=changes.device)
+    coefficients = torch.linalg.lstsq(torch.cat([agent[seen], object_[seen], ones], 1), centroid).solution
+    return torch.cat([coefficients[:2] + coefficients[2:4], coefficients[4:]]).T

@@ -239,7 +239,7 @@ def test_the_first_map_is_found_whatever_the_share_of_contacts(
     frames = np.zeros((count + 1, 8, 8, 3), np.uint8)
     moved = (agent[1:] - agent[:-1]).astype(np.float32)
     data = Transitions(frames, np.arange(count), np.arange(1, count + 1), moved, "R2")
-    contact = ContactConfig(contact_map=ContactMapConfig(iterations=60))
+    contact = ContactConfig(contact_map=ContactMapConfig(steps=60))
     encoder = AgentObjectEncoder((8, 8, 3), "R2", AgentObjectConfig(contact=contact))
     learner = AgentObjectLearner(encoder, data)
     learner.agent[:] = torch.tensor(agent) / learner.network.unit
@@ -395,7 +395,7 @@ def test_stages_follow_the_configuration(shape: str) -> None:
         lambda: ContactMixtureConfig(smallest_prior=0.5),
         lambda: ShapeConfig(crop_side=8),
         lambda: ShapeConfig(rest_below=1.0),
-        lambda: ContactMapConfig(iterations=0),
+        lambda: ContactMapConfig(steps=0),
         lambda: OutlineFitConfig(rounds=0),
         lambda: AgentObjectOptimConfig(agent_steps=0),
     ],
@@ -428,7 +428,9 @@ def test_the_agent_is_found_within_seconds() -> None:
     optim = AgentObjectOptimConfig(
         agent_steps=300, far_agent_steps=100, contrast_steps=1, locate_steps=1, contact_steps=1
     )
-    encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2", AgentObjectConfig(optim=optim)), soccer(300, 1, 32)
+    contact = ContactConfig(contact_map=ContactMapConfig(steps=1))
+    config = AgentObjectConfig(optim=optim, contact=contact)
+    encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2", config), soccer(300, 1, 32)
     untrained = agent_error(encoder, held_out)
     train_learner(AgentObjectLearner(encoder.train(), soccer(1500, 0, 32)), seed=0)
     assert agent_error(encoder, held_out) < untrained / 5

@@ -119,6 +119,8 @@ def test_numbers_of_updates_are_scaled_everywhere_and_nothing_else() -> None:
         "optim.contact_steps": 8,
         "optim.orient_steps": 9,
         "optim.outline_steps": 5,
+        "contact.contact_map.steps": 3,
+        "shape.fit.steps": 1,
     }
     assert scale_steps(OptimConfig(steps=3), 1e-9).steps == 1
 

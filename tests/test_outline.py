@@ -151,7 +151,7 @@ def test_contacts_tell_the_order_and_the_direction(order: int, mirrored: bool) -
     true = random_outline(order, seed=order)
     paths, _ = contacts_with(true, 4000)
     seen = mirror(paths.orientation) if mirrored else paths.orientation
-    config = OutlineFitConfig(rounds=2, iterations=60)
+    config = OutlineFitConfig(rounds=2)
     first = Outline(4, radius=0.7)
     found = align_orientation(first, torch.tensor(-2.0), paths._replace(orientation=seen), 3, config)
     assert found[:2] == (order, mirrored) and found.evidence > 5

@@ -40,7 +40,7 @@ class ContactMapConfig:
     """Set the fit of the first positions and of the radius of contact (`locate_by_contacts`).
 
     Attributes:
-        iterations: updates of Adam, each on all data.
+        steps: updates of Adam, each on all data.
         lr: learning rate.
         ridge: weight of the squared change from the positions at the start.
 
@@ -48,12 +48,12 @@ class ContactMapConfig:
         ConfigError: a value is out of range.
     """
 
-    iterations: int = 300
+    steps: int = 300
     lr: float = 0.02
     ridge: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_range(self, "iterations", at_least=1)
+        check_range(self, "steps", at_least=1)
         check_range(self, "lr", above=0)
         check_range(self, "ridge", at_least=0)
 
@@ -143,7 +143,7 @@ def locate_by_contacts(
     weights, radius, softness = (each.detach().clone().requires_grad_() for each in (start, log_radius, log_softness))
     optimizer = torch.optim.Adam([weights, radius, softness], config.lr)
     with torch.enable_grad():
-        for _ in range(config.iterations):
+        for _ in range(config.steps):
             value = loss(features @ weights, radius, softness) + config.ridge * (weights - start).pow(2).sum()
             optimizer.zero_grad()
             torch.autograd.backward(value)

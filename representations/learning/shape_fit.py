@@ -21,7 +21,7 @@ class OutlineFitConfig:
 
     Attributes:
         rounds: rounds of probabilities and outline.
-        iterations: updates of the outline in a round, each on all transitions near the object.
+        steps: updates of the outline in a round, each on all transitions near the object.
         lr: learning rate of Adam.
         roughness: weight of `Outline.roughness`.
         min_softness: smallest width of the sigmoid of contact, in units of the data.
@@ -33,7 +33,7 @@ class OutlineFitConfig:
     """
 
     rounds: int = 4
-    iterations: int = 60
+    steps: int = 60
     lr: float = 0.02
     roughness: float = 3e-4
     min_softness: float = 0.12
@@ -43,7 +43,7 @@ class OutlineFitConfig:
     def __post_init__(self) -> None:
         for name in ("lr", "min_softness"):
             check_range(self, name, above=0)
-        for name in ("rounds", "iterations"):
+        for name in ("rounds", "steps"):
             check_range(self, name, at_least=1)
         check_range(self, "roughness", at_least=0)
         check_range(self, "label_error", above=0, at_most=0.5)
@@ -130,7 +130,7 @@ def _minimise(outline: Outline, log_softness: Tensor, paths: Paths, contact: Ten
     """Fit outline and softness to the probabilities of contact."""
     optimizer = torch.optim.Adam([*outline.parameters(), log_softness], config.lr)
     with torch.enable_grad():
-        for _ in range(config.iterations):
+        for _ in range(config.steps):
             clearance = outline.clearance(paths.start, paths.end, paths.orientation)
             logit = -clearance / (log_softness.exp() + config.min_softness)
             loss = contact_nll(logit, contact, config.label_error).mean() + config.roughness * outline.roughness()

@@ -84,7 +84,7 @@ def test_unknown_keys_are_refused_with_the_key_that_was_meant() -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'optim\.agent_step'; did you mean 'optim\.agent_steps'\?"):
         from_dict(AgentObjectConfig, {"optim": {"agent_step": 3}})
     with pytest.raises(
-        ConfigError, match=r"unknown key 'x'; choose from backbone, contact, contrast, object_shape, optim"
+        ConfigError, match=r"unknown key 'x'; choose from backbone, contact, contrast, object_shape, odometry, optim"
     ):
         from_dict(AgentObjectConfig, {"x": 3})
     with pytest.raises(ConfigError, match=r"optim must be a mapping of keys, got 3"):

@@ -56,8 +56,9 @@ def test_displacements_lead_from_image_to_image(name: str) -> None:
         drawn = sampler.draw(torch.Generator().manual_seed(seed))
         assert len(drawn.images) == len(drawn.moved) == IMAGES
         np.testing.assert_array_equal(numbers(drawn.images), drawn.frame)
-        displacement, first, second = sampler.pair(drawn, {"frame": drawn.frame[:, None]})
+        displacement, first, second = sampler.pair(drawn, {"frame": drawn.frame[:, None], "step": drawn.step})
         before, after = first["frame"][:, 0].numpy(), second["frame"][:, 0].numpy()
+        np.testing.assert_array_equal(second["step"] - first["step"], after - before)
         assert len(displacement) == sampler.num_pairs == 6 * IMAGES // VIEWS
         assert (trajectory[before] == trajectory[after]).all(), "both views are of the same trajectory"
         np.testing.assert_allclose(group.compose(displacement.numpy(), pose[before]), pose[after], atol=1e-4)

@@ -43,6 +43,8 @@ Deviations from the paper, and why
 * **Displacements over many steps** are learned beside single steps, after a stage of single steps alone. An error of
   ``z_int`` that changes slowly, such as one that depends on where the object lies, hardly shows in a single step. With
   both from the start, the network sometimes finds no good position.
+* **Errors of odometry** are estimated: a bias, a lag of the displacements against the frames, and the variance of
+  noise, by which displacements over many steps lose weight (`Odometry`).
 * Agent, embedding and object have a trunk each. With a shared trunk the result depends on the weights of their losses.
 
 All lengths in the losses are divided by the root-mean-square displacement of the data, so that the hyper-parameters do
@@ -65,6 +67,7 @@ from torch.nn import functional
 from ...envs.data.transitions import Transitions
 from ..learning.config import ConfigError, check_range
 from ..learning.contact_labels import ContactConfig
+from ..learning.odometry import OdometryConfig
 from ..learning.pair_sampling import PairSamplingConfig
 from ..learning.shape_fit import OutlineFitConfig
 from .backbones import make_backbone
@@ -204,6 +207,7 @@ class AgentObjectConfig:
         backbone: name of the image network: ``"spatial_softmax"``, which suits positions, or ``"resnet18"``.
         object_shape: ``"round"``, or ``"any"`` to learn outline and orientation too (in the plane, ``"R2"``).
         optim: numbers of updates, learning rates and batch sizes.
+        odometry: errors of the displacements.
         pairs: frames of a trajectory between which the agent's displacement is learned.
         contrast: the contrastive loss.
         contact: labels and likelihood of contact.
@@ -220,6 +224,7 @@ class AgentObjectConfig:
     backbone: str = "spatial_softmax"
     object_shape: str = "round"
     optim: AgentObjectOptimConfig = field(default_factory=AgentObjectOptimConfig)
+    odometry: OdometryConfig = field(default_factory=OdometryConfig)
     pairs: PairSamplingConfig = field(default_factory=PairSamplingConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     contact: ContactConfig = field(default_factory=ContactConfig)

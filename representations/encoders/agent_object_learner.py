@@ -5,6 +5,7 @@ The method, its source and the deviations from it are in `equiact.representation
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,7 @@ from ..learning.contact_mixture import contact_probability
 from ..learning.initial_maps import locate_by_contacts, locate_by_paths
 from ..learning.learner import Loss, Stage
 from ..learning.object_movement import movement
+from ..learning.odometry import Odometry
 from ..learning.pair_sampling import PairSampler
 from ..learning.segment_geometry import distance_to_segment
 from .agent_object import AgentObjectEncoder
@@ -74,8 +76,7 @@ class AgentObjectLearner(nn.Module):
         self._end = as_tensor(transitions.end).to(device)
         displacement = as_tensor(transitions.displacement).to(device)
         network.unit.copy_(displacement.pow(2).sum(1).mean().sqrt())
-        self._displacement = displacement / network.unit
-        self._pairs = PairSampler(transitions, self.config.pairs, self.config.optim.batch_size, device)
+        self.odometry = Odometry(transitions, float(network.unit), self.config.odometry, device)
         self._register_labels(len(transitions), len(transitions.frames), device)
         outlined = self.config.has_outline
         self.shape = (
@@ -106,7 +107,9 @@ class AgentObjectLearner(nn.Module):
         locate = (self.locating_loss, object_, size, optim.lr, self._locate_by_embedding)
         return [
             Stage("agent", optim.agent_steps, self.agent_loss, agent, size, optim.lr),
-            Stage("agent, far", optim.far_agent_steps, self.far_agent_loss, agent, size, optim.lr),
+            Stage(
+                "agent, far", optim.far_agent_steps, self.far_agent_loss, agent, size, optim.lr, self._judge_odometry
+            ),
             Stage("contrast", optim.contrast_steps, *contrast),
             Stage("locate", optim.locate_steps, *locate),
             contact("contact", optim.lr),
@@ -130,28 +133,33 @@ class AgentObjectLearner(nn.Module):
         """
         error, unit = self._step_error((self.config.optim.batch_size + 1) // 2, generator), self.network.unit
         views = self._pairs.draw(generator)
-        moved, first, second = self._pairs.pair(views, {"agent": self.network.locate_agent(views.images)})
-        far = (second["agent"] - first["agent"] - moved / unit).pow(2).sum(1).mean()
+        latents = {"agent": self.network.locate_agent(views.images), "step": views.step}
+        displacement, first, second = self._pairs.pair(views, latents)
+        moved = second["agent"] - first["agent"]
+        far = self.odometry.path_error(moved - displacement / unit, second["step"] - first["step"])
         return error + far, {
             "agent_error": error.detach().sqrt() * unit,
             "agent_error_far": far.detach().sqrt() * unit,
+            "odometry_bias": self.odometry.bias.norm() * unit,
+            "odometry_lag": self.odometry.lag.float(),
+            "odometry_noise": self.odometry.noise.sqrt() * unit,
         }
 
     def _step_error(self, size: int, generator: torch.Generator) -> Tensor:
-        chosen = self._draw(size, generator)
+        chosen = self.odometry.draw(size, generator)
         before, after = self.network.locate_agent(self._images(chosen)).chunk(2)
-        return (after - before - self._displacement[chosen]).pow(2).sum(1).mean()
+        return self.odometry.step_error(after - before, chosen)
 
     def contrastive_loss(self, generator: torch.Generator) -> Loss:
         """Return InfoNCE of the embeddings of the two frames of a transition.
 
-        ``−log softmax_j(−‖w_i − w'_j‖²/τ − ‖z_i + a_i − z'_j‖²/τ_int)`` at ``j = i``.
+        ``−log softmax_j(−‖w_i − w'_j‖²/τ − ‖z'_i − z'_j‖²/τ_int)`` at ``j = i``.
         """
         contrast = self.config.contrast
         chosen = self._draw_neighbours(self.config.optim.contrast_batch_size, generator)
         before, after = self.embed(self._images(chosen)).chunk(2)
-        arrived = self.agent[self._start[chosen]] + self._displacement[chosen]
-        elsewhere = torch.cdist(arrived, self.agent[self._end[chosen]]).pow(2)
+        arrived = self.agent[self._end[chosen]]
+        elsewhere = torch.cdist(arrived, arrived).pow(2)
         # −‖w − w'‖² = 2 w·w' − 2 on the sphere
         logits = 2 * before @ after.T / contrast.temperature - elsewhere / contrast.agent_temperature
         loss = functional.cross_entropy(logits, torch.arange(len(chosen), device=logits.device))
@@ -208,6 +216,22 @@ class AgentObjectLearner(nn.Module):
         moved = (1 - contact) * (after - before).pow(2).sum(1)
         stay = functional.softplus(identity)
         return (touch + config.still_weight * moved + config.stay_weight * stay).mean()
+
+    @torch.no_grad()
+    def _judge_odometry(self) -> None:
+        """Estimate the errors of the displacements from where the agent is seen; warn if they are late or early."""
+        self.odometry.estimate(self._over_frames(self.network.locate_agent), self.config.pairs.longest_trajectory)
+        if lag := int(self.odometry.lag):
+            warnings.warn(
+                f"displacements are recorded {abs(lag)} step(s) too {'late' if lag > 0 else 'early'}, as frames show; "
+                "the training takes this into account; where you use the encoder beside displacements, shift them too",
+                stacklevel=2,
+            )
+
+    @cached_property
+    def _pairs(self) -> PairSampler:
+        device = self._start.device
+        return PairSampler(self.odometry.shifted(), self.config.pairs, self.config.optim.batch_size, device)
 
     @torch.no_grad()
     def _store_agent(self) -> None:

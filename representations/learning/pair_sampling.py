@@ -61,11 +61,13 @@ class Views(NamedTuple):
         images: ``(views · trajectories, C, H, W)`` in [0, 1].
         moved: product of the displacements since the start of the trajectory, ``(views · trajectories, dim)``.
         frame: index of each frame in the transitions, ``(views · trajectories,)``.
+        step: number of steps since the start of the trajectory, ``(views · trajectories,)``.
     """
 
     images: Tensor
     moved: Tensor
     frame: Tensor
+    step: Tensor
 
 
 class PairSampler(nn.Module):
@@ -126,9 +128,10 @@ class PairSampler(nn.Module):
         share = torch.rand(self.views + 1, self.trajectories, generator=generator).to(device)
         bounds = torch.arange(self.views + 1, device=device)[:, None] * length // self.views
         along = (share[0] * length).long() + bounds[:-1] + (share[1:] * bounds.diff(dim=0)).long()
-        rows = (self._begin[trajectory] + along % length).flatten()
+        step = along % length
+        rows = (self._begin[trajectory] + step).flatten()
         frame = self._frame[rows]
-        return Views(to_images(self._frames.index_select(0, frame)), self._moved[rows], frame)
+        return Views(to_images(self._frames.index_select(0, frame)), self._moved[rows], frame, step.flatten())
 
     def pair(self, views: Views, latents: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Return all pairs of views of a trajectory.

@@ -57,7 +57,7 @@ NAMES |= {"seconds": "Time", "rl_steps": "RL steps", "length_mean": "Mean length
 NAMES |= {"success_interval": "95 % interval"} | {name: label for name, (label, _) in RESULTS.items()}
 UNITS = {name: unit for name, (_, unit) in RESULTS.items()}
 UNITS |= dict.fromkeys(["success", "success_interval", "contacts", "uncertain"], "share")
-UNITS |= dict.fromkeys(["agent_error", "agent_error_far", "radius", "softness"], "m")
+UNITS |= dict.fromkeys(["agent_error", "agent_error_far", "odometry_bias", "odometry_noise", "radius", "softness"], "m")
 UNITS |= {"seconds": "duration", "demo_seconds": "duration"}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Name = Literal[
     "all",
     "encoder",
+    "data",
     "rl",
     "render",
     "class-pose",
@@ -37,9 +38,10 @@ class Benchmark(RunnerCommand):
 
     Writes a file of records for each benchmark to the results folder, and everything else to the work folder.
 
-    `encoder` measures the errors and the speed of the agent-object encoder, `rl` reinforcement learning on that
-    encoder, and `render` frames per second. `class-pose` and `stabilizers` compare encoders of class and pose with
-    baselines in several worlds. `recovery` compares methods that recover from perturbations, in both tasks.
+    `encoder` measures the errors and the speed of the agent-object encoder, `data` its errors with few transitions,
+    rare contacts, wrong odometry and in gym-pusht, `rl` reinforcement learning on it, and `render` frames per second.
+    `class-pose` and `stabilizers` compare encoders of class and pose with baselines in several worlds. `recovery`
+    compares methods that recover from perturbations, in both tasks.
     `environments` goes the whole way, from collecting to perturbed policies, in twelve environments of other packages.
     `instruments` measures the tools of `equiact analyze`, and `intervals` the coverage of confidence intervals. `all`
     runs all of these. Run the same command again to resume; what is there is not measured again.
@@ -89,6 +91,10 @@ class Benchmark(RunnerCommand):
             return [EncoderExperiment(benchmark, size, seeds, self.world, self.device)]
         if self.world is not None:
             raise ValueError(f"expected --world with a benchmark of one world, got it with {self.what}; leave it out")
+        if name == "data":
+            from ..benchmarks.data_benchmark import DataBenchmark
+
+            return DataBenchmark().experiments(seeds, self.device)
         if name == "recovery":
             from ..benchmarks.recovery_experiment import RecoveryExperiment, recovery_config
 

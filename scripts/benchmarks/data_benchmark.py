@@ -1,0 +1,173 @@
+"""The benchmark ``data``: the agent–object encoder on data that other people have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...representations.encoders.agent_object import AgentObjectConfig
+from ...representations.learning.config import to_dict
+from ..collect_and_train import HELD_OUT_SEED, sample_held_out, sample_transitions, train_for_job
+from ..experiments.experiment import Grid, MeasureJob, Values
+from ..experiments.jobs import JobProgress, Resources, chosen_device
+from .data_conditions import CONDITIONS
+
+if TYPE_CHECKING:
+    from ...envs.data.transitions import Transitions
+
+WORLD = "Soccer"
+
+
+@dataclass(frozen=True)
+class DataBenchmark:
+    """Set the size of the benchmark ``data``.
+
+    Attributes:
+        transitions: number of transitions that are collected.
+        held_out: number of held-out transitions.
+        threads: number of threads of a training.
+        encoder: hyper-parameters of the encoder in Soccer.
+        any_shape: hyper-parameters of the encoder in gym-pusht.
+    """
+
+    transitions: int = 20_000
+    held_out: int = 4000
+    threads: int = 1
+    encoder: AgentObjectConfig = field(default_factory=AgentObjectConfig)
+    any_shape: AgentObjectConfig = field(default_factory=partial(AgentObjectConfig, object_shape="any"))
+
+    def experiments(self, seeds: Sequence[int], device: str = "auto") -> list[Grid]:
+        """Return the experiments in Soccer, in every condition, and in gym-pusht."""
+        configuration = {**to_dict(self), "device": chosen_device(device)}
+        jobs = {"agent_object_data": self._soccer_jobs, "agent_object_pusht": self._pusht_jobs}
+        return [Grid(name, configuration, seeds, partial(_for_all, seeds, make, device)) for name, make in jobs.items()]
+
+    def _soccer_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
+        data = folder / f"data-{seed}"
+        collected = MeasureJob(
+            f"{WORLD}, random actions, seed {seed}",
+            folder / f"data-{seed}.json",
+            partial(collect_soccer, self, seed, device, data),
+            "",
+            "",
+            seed,
+            resources=Resources.on(device, self.threads),
+        )
+        return [
+            MeasureJob(
+                f"{WORLD}, {name}, seed {seed}",
+                folder / f"{name.replace(' ', '_')}-{seed}.json",
+                partial(measure_condition, self, name, seed, device, data, folder / f"{name}-{seed}.checkpoint"),
+                name,
+                "",
+                seed,
+                [collected],
+                Resources.on(device, self.threads),
+            )
+            for name in CONDITIONS
+        ]
+
+    def _pusht_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
+        return [
+            MeasureJob(
+                f"gym-pusht, random targets, seed {seed}",
+                folder / f"random-{seed}.json",
+                partial(measure_pusht, self, seed, device, folder / f"random-{seed}.checkpoint"),
+                "random targets",
+                "",
+                seed,
+                resources=Resources.on(device, self.threads),
+            )
+        ]
+
+
+def _for_all(
+    seeds: Sequence[int], make: Callable[[Path, int, str], list[MeasureJob]], device: str, folder: Path
+) -> list[MeasureJob]:
+    return [job for seed in seeds for job in make(folder, seed, device)]
+
+
+def collect_soccer(benchmark: DataBenchmark, seed: int, device: str, folder: Path, show: JobProgress) -> Values:
+    """Collect transitions with random actions, keep them, and return the share of contacts."""
+    from ...envs.data.minari_dataset import save_transitions
+
+    count = benchmark.transitions
+    transitions = sample_transitions(WORLD, count, seed, device, lambda done: show(done, count, "transitions"))
+    save_transitions(transitions, folder)
+    return {"contacts, %": _contact_percent(transitions)}
+
+
+def _contact_percent(transitions: Transitions) -> float:
+    if transitions.touched is None:
+        raise ValueError("expected a world that reports which transitions touch the object")
+    return 100 * float(transitions.touched.mean())
+
+
+def measure_condition(
+    benchmark: DataBenchmark, name: str, seed: int, device: str, data: Path, checkpoint: Path, show: JobProgress
+) -> Values:
+    """Train an encoder on the data of Soccer in one condition, and return its errors.
+
+    Args:
+        benchmark: size of the benchmark.
+        name: name of the condition, one of `CONDITIONS`.
+        seed: seed of the condition, of the held-out data, the weights and the batches.
+        device: device of the simulator and the encoder.
+        data: folder of the data set.
+        checkpoint: file to resume the training from if it exists.
+        show: shows the progress.
+    """
+    from ...envs.data.minari_dataset import load_transitions
+    from ...envs.worlds.registry import task_world_class
+    from ...representations.metrics.position_metrics import chance, evaluate_encoder
+
+    transitions = CONDITIONS[name].apply(load_transitions(data), seed)
+    encoder = _train(transitions, benchmark.encoder, seed, device, checkpoint, show)
+    held_out = sample_held_out(
+        WORLD, benchmark.held_out, seed, device, lambda done: show(done, benchmark.held_out, "transitions")
+    )
+    side = task_world_class(WORLD).arena_side
+    found, by_chance = evaluate_encoder(encoder, held_out, side), chance(held_out, side)
+    return {
+        "transitions": float(len(transitions)),
+        "contacts, %": _contact_percent(transitions),
+        "agent RMSE, %": found["agent_rmse_pct"],
+        "object RMSE, %": found["object_rmse_pct"],
+        "object RMSE, chance": by_chance["object_rmse_pct"],
+        "contact precision": found["contact_precision"],
+        "contact recall": found["contact_recall"],
+    }
+
+
+def measure_pusht(benchmark: DataBenchmark, seed: int, device: str, checkpoint: Path, show: JobProgress) -> Values:
+    """Train an encoder on gym-pusht with random targets, and return its errors.
+
+    Args:
+        benchmark: size of the benchmark.
+        seed: seed of all data, the weights and the batches.
+        device: device of the encoder.
+        checkpoint: file to resume the training from if it exists.
+        show: shows the progress.
+    """
+    from .pusht_data import collect_pusht, pusht_errors
+
+    count, held_out = benchmark.transitions, benchmark.held_out
+    transitions = collect_pusht(count, seed, lambda done: show(done, count, "transitions"))
+    encoder = _train(transitions, benchmark.any_shape, seed, device, checkpoint, show)
+    return pusht_errors(
+        encoder, collect_pusht(held_out, seed + HELD_OUT_SEED, lambda done: show(done, held_out, "transitions"))
+    )
+
+
+def _train(
+    transitions: Transitions, config: AgentObjectConfig, seed: int, device: str, checkpoint: Path, show: JobProgress
+) -> Any:
+    from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
+
+    checkpoint = check_checkpoint(checkpoint)
+    encoder, _ = train_for_job(transitions, config, seed=seed, device=device, checkpoint=checkpoint, show=show)
+    remove_checkpoint(checkpoint)
+    return encoder.to("cpu")

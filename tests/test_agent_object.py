@@ -25,6 +25,7 @@ from equiact.representations.learning.config import ConfigError, scale_steps
 from equiact.representations.learning.contact_labels import (
     ContactConfig,
     contact_information,
+    movement_nll,
     robust_bce,
 )
 from equiact.representations.learning.contact_mixture import ContactMixtureConfig
@@ -116,6 +117,20 @@ def test_the_loss_of_a_label_is_bounded() -> None:
     assert (values.diff() <= 1e-6).all(), "a likelier label must not cost more"
     assert float(robust_bce(torch.tensor(0.0), 0.01)) == pytest.approx(np.log(2), abs=1e-6)
     assert float(robust_bce(torch.tensor(200.0), 0.01)) == pytest.approx(-np.log(0.99), abs=1e-5)
+
+
+@pytest.mark.parametrize(("predicted", "evident"), [(0.3, 0.8), (0.9, 0.9), (0.5, 0.2)])
+def test_the_likelihood_of_a_movement_is_that_of_both_cases(predicted: float, evident: float) -> None:
+    found = movement_nll(torch.logit(torch.tensor(predicted)), torch.logit(torch.tensor(evident)), 0.01)
+    expected = -np.log(predicted * evident + (1 - predicted) * (1 - evident))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_likelihood_of_a_movement_is_bounded() -> None:
+    logits, sure = torch.linspace(-200, 200, 4001), torch.tensor(1e3)
+    values = movement_nll(logits, sure, 0.01)
+    torch.testing.assert_close(values, robust_bce(logits, 0.01))
+    torch.testing.assert_close(movement_nll(-logits, -sure, 0.01), values)
 
 
 def test_information_is_that_of_independent_bins() -> None:
@@ -494,9 +509,9 @@ def test_training_resumes_with_images_in_channels_last_memory(tmp_path: Path) ->
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
-@pytest.mark.parametrize("label", [0.0, 0.25, 1.0])
-def test_the_contact_loss_has_all_its_terms(label: float) -> None:
-    """One transition with known states: the label, the movement of an object at rest, and the agent that stays.
+@pytest.mark.parametrize("evident", [0.05, 0.25, 0.9])
+def test_the_contact_loss_has_all_its_terms(evident: float) -> None:
+    """One transition with known states: its likelihood, the movement of an object at rest, and the agent that stays.
 
     The agent goes from (0, 0) to (2, 0); the object is at (1, 1.5) before and at (1, 2.5) after. The segment is 1.5
     from the object, and the agent that stays at (2, 0) is √(1 + 2.5²) from it.
@@ -509,7 +524,8 @@ def test_the_contact_loss_has_all_its_terms(label: float) -> None:
     frames[1] = 255
     learner = AgentObjectLearner(encoder, Transitions(frames, np.array([0]), np.array([1]), moved, "R2"))
     learner.agent[:] = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
-    learner.contact.fill_(label)
+    learner.contact.fill_(0.3)
+    learner.evidence.fill_(np.log(evident / (1 - evident)))
     with torch.no_grad():
         encoder.outline.coefficients.fill_(np.log(radius))
         encoder.log_softness.fill_(np.log(softness))
@@ -520,10 +536,10 @@ def test_the_contact_loss_has_all_its_terms(label: float) -> None:
 
     encoder.locate_roughly = locate  # type: ignore[method-assign]
     value, shown = learner.contact_loss(torch.Generator().manual_seed(0))
-    assert float(shown["contacts"]) == label
+    assert float(shown["contacts"]) == pytest.approx(0.3)
     touching = 1 / (1 + np.exp(-(radius - 1.5) / softness))
     staying = (radius - np.sqrt(1 + 2.5**2)) / softness
-    right = -np.log((1 - wrong) * touching + wrong * (1 - touching))
-    otherwise = -np.log((1 - wrong) * (1 - touching) + wrong * touching)
-    expected = label * right + (1 - label) * (otherwise + 4.0 * 1.0) + 0.7 * np.log1p(np.exp(staying))
+    likelihood = touching * evident + (1 - touching) * (1 - evident)
+    apart = (1 - touching) * (1 - evident) / likelihood
+    expected = -np.log(likelihood) + 4.0 * apart * 1.0 + 0.7 * np.log1p(np.exp(staying))
     assert float(value.detach()) == pytest.approx(expected, rel=1e-5)

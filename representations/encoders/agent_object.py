@@ -22,7 +22,7 @@ Deviations from the paper, and why
   batches, and over all data it takes noise for movement. The first labels are a share of the transitions, those in
   which ``w`` changes most; of several shares the one is kept whose map of the object tells most about its movements
   (`contact_information`). Later labels are probabilities, from how far ``z_ext`` moves and how near the agent's path
-  comes (`contact_probability`). The noise of ``z_ext`` is a part of the fit: no transition must be known to be free of
+  comes (`label_contacts`). The noise of ``z_ext`` is a part of the fit: no transition must be known to be free of
   contact. Even an agent that draws back from the centre of an object may touch it, if the object is not round.
 * **A first map by least squares.** One in five of the first labels is wrong. A network that is trained on them learns
   to follow the agent. The first ``z_ext`` is therefore a quadratic function of ``w``, fitted to all data at once with a
@@ -34,6 +34,9 @@ Deviations from the paper, and why
   ``z_ext`` to the segment; ``r`` and ``s`` are learned. Transitions without contact are used as well, and so is the
   identity, which never touches, at every frame. The published loss shrinks ``z_ext`` by several per cent; this one does
   not. One label in a hundred may be wrong (`robust_bce`).
+* **No label in the contact stages.** The network is trained on the likelihood of the movements themselves,
+  ``log(P p₁ + (1 − P) p₀)`` (`movement_nll`): geometry as it is now and the movement decide together what a contact is.
+  Many contacts graze the object, which then hardly moves. Labels take them for none, and shrink the radius.
 * **An object of any shape** has an outline and a predicted angle θ; ``d − r`` becomes the clearance of the agent's path
   from the outline (`Outline`). This replaces the paper's covariance ``R(θ)ᵀ diag(σ₁², σ₂²) R(θ)`` of an ellipse. One
   contact says little about an angle, and the embedding ``w`` tells objects apart by their position alone. The first

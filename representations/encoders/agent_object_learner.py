@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...envs.data.transitions import Transitions
-from ..learning.contact_labels import contact_information, contact_nll
-from ..learning.contact_mixture import contact_probability
+from ..learning.contact_labels import contact_information, label_nll, movement_nll
+from ..learning.contact_mixture import label_contacts
 from ..learning.initial_maps import locate_by_contacts, locate_by_paths
 from ..learning.learner import Loss, Stage
 from ..learning.object_movement import movement
@@ -50,6 +50,7 @@ class AgentObjectLearner(nn.Module):
         network: the encoder.
         agent: position of the agent in every frame, ``(F, n)``; set before the contrastive stage.
         contact: probability of contact in every transition, ``(N,)``.
+        evidence: what the movement alone says of contact (`ContactMixture.evidence`), ``(N,)``.
         target_position: first map of the object, ``(F, n)``.
         shape: learns the outline and the orientation; None if the object is round.
 
@@ -59,6 +60,7 @@ class AgentObjectLearner(nn.Module):
 
     agent: Tensor
     contact: Tensor
+    evidence: Tensor
     target_position: Tensor
     shape: ObjectShapeLearner | None
 
@@ -90,6 +92,7 @@ class AgentObjectLearner(nn.Module):
         self.register_buffer("agent", torch.zeros(frames, dim, device=device))
         self.register_buffer("target_position", torch.zeros(frames, dim, device=device))
         self.register_buffer("contact", torch.zeros(count, device=device))
+        self.register_buffer("evidence", torch.zeros(count, device=device))
 
     def stages(self) -> list[Stage]:
         """Return the stages: agent (two), contrast, locate, contact (three; or two, orient, and outline (two))."""
@@ -173,23 +176,25 @@ class AgentObjectLearner(nn.Module):
         return (position - self.target_position[chosen]).pow(2).sum(1).mean(), {}
 
     def contact_loss(self, generator: torch.Generator) -> Loss:
-        """Return the negative log-likelihood of the labels of contact, and the movement of objects without contact.
+        """Return the negative log-likelihood of the movements (`movement_nll`), and the movement without contact.
 
         ``P(contact) = sigmoid((r − d)/s)``. The identity touches nothing: every last frame of a transition is used as
         one more transition without contact, in which the agent stays where it is.
         """
         chosen = self._draw(self.config.optim.batch_size, generator)
         before, after = self.network.locate_roughly(self._images(chosen)).chunk(2)
-        outline = self.network.outline
-        loss = self._contact_nll(chosen, before, after, outline.coefficients[0], self.network.log_softness)
-        return loss, {
+        outline, log_softness, evidence = self.network.outline, self.network.log_softness, self.evidence[chosen]
+        touching, staying = self._logits(chosen, before, after, outline.coefficients[0], log_softness)
+        touch = movement_nll(touching, evidence, self.config.contact.label_error)
+        contact = torch.sigmoid(touching + evidence).detach()
+        return self._with_rest(touch, contact, after - before, staying), {
             "contacts": self.contact.mean(),
             "radius": outline.radius.detach() * self.network.unit,
-            "softness": self.network.log_softness.detach().exp() * self.network.unit,
+            "softness": log_softness.detach().exp() * self.network.unit,
         }
 
     def label_contacts(self, position: Tensor) -> None:
-        """Compute the probability of contact in every transition, with the outline as it is (`contact_probability`).
+        """Compute the probability of contact in every transition, with the outline as it is (`label_contacts`).
 
         Args:
             position: ``(F, n)``, ``z_ext`` of every frame.
@@ -198,24 +203,39 @@ class AgentObjectLearner(nn.Module):
         moved_by, radius = movement(position, self._start, self._end), outline.radius.detach()
         clearance = distance_to_segment(position[self._start], *self._paths) - radius
         softness = self.network.log_softness.detach().exp().clamp_min(config.min_softness)
-        labels = contact_probability(moved_by, clearance, radius, softness, config.mixture)
-        self.contact[:], threshold = labels
-        self.network.contact_threshold.fill_(threshold)
+        labels = label_contacts(moved_by, clearance, radius, softness, config.mixture)
+        self.contact[:], self.evidence[:] = labels.contact, labels.evidence
+        self.network.contact_threshold.fill_(labels.threshold)
 
-    def _contact_nll(
+    def _logits(
         self, chosen: Tensor, before: Tensor, after: Tensor, log_radius: Tensor, log_softness: Tensor
-    ) -> Tensor:
-        """Return the loss of the chosen transitions for a round object at these positions before and after."""
-        config = self.config.contact
-        contact = self.contact[chosen]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits of contact of transitions with a round object, and of an agent that stays at their ends.
+
+        Args:
+            chosen: ``(B,)``, the transitions.
+            before: ``(B, n)``, position of the object at their start.
+            after: ``(B, n)``, at their end.
+            log_radius: logarithm of the radius of contact, ``()``.
+            log_softness: logarithm of the softness, ``()``.
+        """
         start, end = self.agent[self._start[chosen]], self.agent[self._end[chosen]]
-        radius, softness = log_radius.exp(), log_softness.exp().clamp_min(config.min_softness)
-        logit = (radius - distance_to_segment(before, start, end)) / softness
-        identity = (radius - distance_to_segment(after, end, end)) / softness
-        touch = contact_nll(logit, contact, config.label_error)
-        moved = (1 - contact) * (after - before).pow(2).sum(1)
-        stay = functional.softplus(identity)
-        return (touch + config.still_weight * moved + config.stay_weight * stay).mean()
+        radius, softness = log_radius.exp(), log_softness.exp().clamp_min(self.config.contact.min_softness)
+        touching = (radius - distance_to_segment(before, start, end)) / softness
+        return touching, (radius - distance_to_segment(after, end, end)) / softness
+
+    def _with_rest(self, touch: Tensor, contact: Tensor, moved: Tensor, staying: Tensor) -> Tensor:
+        """Return the mean loss: of contact, of the movement of objects that rest, and of an agent that stays.
+
+        Args:
+            touch: ``(B,)``, loss of the contact.
+            contact: ``(B,)``, its probability.
+            moved: ``(B, n)``, movement of the object.
+            staying: ``(B,)``, logit of the contact of an agent that stays.
+        """
+        config = self.config.contact
+        rest = (1 - contact) * moved.pow(2).sum(1)
+        return (touch + config.still_weight * rest + config.stay_weight * functional.softplus(staying)).mean()
 
     @torch.no_grad()
     def _judge_odometry(self) -> None:
@@ -266,7 +286,10 @@ class AgentObjectLearner(nn.Module):
         everything = torch.arange(len(self._start), device=self._start.device)
 
         def loss(located: Tensor, log_radius: Tensor, log_softness: Tensor) -> Tensor:
-            return self._contact_nll(everything, located[self._start], located[self._end], log_radius, log_softness)
+            before, after = located[self._start], located[self._end]
+            touching, staying = self._logits(everything, before, after, log_radius, log_softness)
+            touch = label_nll(touching, self.contact, config.label_error)
+            return self._with_rest(touch, self.contact, after - before, staying)
 
         for _ in range(config.map_rounds):
             self.label_contacts(position)

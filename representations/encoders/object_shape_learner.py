@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..learning.contact_labels import contact_nll
+from ..learning.contact_labels import label_nll
 from ..learning.learner import Loss, Stage
 from ..learning.rest_intervals import interval_means, rest_intervals
 from ..learning.ring import ring_angles
@@ -123,7 +123,7 @@ class ObjectShapeLearner(nn.Module):
         softness = encoder.log_softness.exp() + fit.min_softness
         contact = self.contact[chosen]
         moved = (after - before).pow(2).sum(1)
-        touch = contact_nll(-clearance / softness, contact, fit.label_error)
+        touch = label_nll(-clearance / softness, contact, fit.label_error)
         loss = (weight * (touch + config.still_weight * (1 - contact) * moved)).mean()
         loss = loss + self.config.shape.anchor * self.orienting_loss(generator)[0]
         return loss + fit.roughness * encoder.outline.roughness(), {

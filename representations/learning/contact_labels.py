@@ -78,9 +78,27 @@ def robust_bce(logit: Tensor, label_error: float) -> Tensor:
     return -torch.logaddexp(right, functional.logsigmoid(-logit) + math.log(label_error))
 
 
-def contact_nll(logit: Tensor, contact: Tensor, label_error: float) -> Tensor:
+def label_nll(logit: Tensor, contact: Tensor, label_error: float) -> Tensor:
     """Return the robust cross-entropy of probabilities of contact, both ``(B,)`` (`robust_bce`)."""
     return contact * robust_bce(logit, label_error) + (1 - contact) * robust_bce(-logit, label_error)
+
+
+def movement_nll(logit: Tensor, evidence: Tensor, label_error: float) -> Tensor:
+    """Compute the negative log-likelihood of movements, given the probability of contact that geometry predicts.
+
+    ``−log(P q + (1 − P)(1 − q))`` with ``P = sigmoid(logit)`` and ``q = sigmoid(evidence)``, which is kept within
+    ``[ε, 1 − ε]``. Geometry and movement so decide together what a contact is, in each update anew; labels that were
+    made before would keep the geometry as it was.
+
+    Args:
+        logit: logit of the predicted probability, any shape.
+        evidence: logarithm of the ratio of the densities of the movement with contact and without.
+        label_error: ``ε``.
+    """
+    limit = math.log1p(-label_error) - math.log(label_error)
+    evidence = evidence.clamp(-limit, limit)
+    logs = functional.logsigmoid
+    return -torch.logaddexp(logs(logit) + logs(evidence), logs(-logit) + logs(-evidence))
 
 
 def contact_information(moved_by: Tensor, distance: Tensor) -> float:

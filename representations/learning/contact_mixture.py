@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,13 +19,14 @@ SMALLEST_DEVIATION = 1e-2
 
 @dataclass(frozen=True)
 class ContactMixtureConfig:
-    """Set how the probabilities of contact are computed (`contact_probability`).
+    """Set how the probabilities of contact are computed (`label_contacts`).
 
     Attributes:
         near: clearance from the object, in its radii, up to which transitions take part in the fit. The noise of the
             position grows near the object; that of far transitions would be too small.
         iterations: rounds of expectation and maximisation.
         smallest_prior: smallest probability that geometry alone gives to contact, and to none.
+        grazing: share of the contacts that hardly move the object.
 
     Raises:
         ConfigError: a value is out of range.
@@ -33,11 +35,13 @@ class ContactMixtureConfig:
     near: float = 1.5
     iterations: int = 20
     smallest_prior: float = 0.002
+    grazing: float = 0.5
 
     def __post_init__(self) -> None:
         check_range(self, "near", above=0)
         check_range(self, "iterations", at_least=1)
         check_range(self, "smallest_prior", above=0, below=0.5)
+        check_range(self, "grazing", above=0, below=1)
 
 
 MIXTURE = ContactMixtureConfig()
@@ -90,6 +94,19 @@ class ContactMixture:
         probability = torch.sigmoid(with_contact - without + torch.logit(prior))
         return torch.where(_log(moved_by) < self.mean[0], 0.0, probability)
 
+    def evidence(self, moved_by: Tensor, grazing: float) -> Tensor:
+        """Return the logarithm of the ratio of the densities with contact and without, ``(N,)``.
+
+        ``log((1 − γ) p₁/p₀ + γ)``: a share ``γ`` of the contacts grazes the object, which moves as without contact.
+
+        Args:
+            moved_by: ``(N,)``, movements.
+            grazing: ``γ``, above 0 and below 1.
+        """
+        without, with_contact = self._log_densities(moved_by)
+        ratio = torch.where(_log(moved_by) < self.mean[0], -math.inf, with_contact - without)
+        return torch.logaddexp(ratio + math.log1p(-grazing), torch.full_like(ratio, math.log(grazing)))
+
     def log_likelihood(self, moved_by: Tensor, prior: Tensor) -> Tensor:
         """Return the log-likelihood of each movement, up to a constant, ``(N,)``."""
         without, with_contact = self._log_densities(moved_by)
@@ -114,9 +131,32 @@ def contact_prior(clearance: Tensor, softness: Tensor, smallest: float = MIXTURE
     return torch.sigmoid(-clearance / softness).clamp(smallest, 1 - smallest)
 
 
-def contact_probability(
+class ContactLabels(NamedTuple):
+    """What movements say of contacts, alone and together with geometry.
+
+    Attributes:
+        contact: probability of contact by movement and geometry, ``(N,)``.
+        evidence: what the movement alone says (`ContactMixture.evidence`), ``(N,)``.
+        threshold: movement at which contact is as probable as none, for a transition of which nothing else is known.
+    """
+
+    contact: Tensor
+    evidence: Tensor
+    threshold: float
+
+    @classmethod
+    def of(
+        cls, mixture: ContactMixture, moved_by: Tensor, prior: Tensor, config: ContactMixtureConfig = MIXTURE
+    ) -> ContactLabels:
+        """Return the labels of transitions, given their probabilities of contact by geometry alone, ``(N,)``."""
+        contact = mixture.contact(moved_by, prior)
+        share = min(max(float(contact.mean()), config.smallest_prior), 1 - config.smallest_prior)
+        return cls(contact, mixture.evidence(moved_by, config.grazing), mixture.threshold(share))
+
+
+def label_contacts(
     moved_by: Tensor, clearance: Tensor, radius: Tensor, softness: Tensor, config: ContactMixtureConfig = MIXTURE
-) -> tuple[Tensor, float]:
+) -> ContactLabels:
     """Compute the probability of contact in every transition, from movement and geometry.
 
     ``p(m) = p₁(m) P(contact) + p₀(m) (1 − P(contact))`` for the movement ``m`` of the object, with
@@ -130,29 +170,19 @@ def contact_probability(
         softness: ``()``, ``s``.
         config: how to fit.
 
-    Returns:
-        The probabilities ``(N,)``, and the movement at which contact is as probable as none.
-
     Raises:
         ValueError: fewer than two transitions come near the object.
 
     Example:
         >>> moved_by = torch.tensor([0.01, 0.02, 0.01, 0.9, 1.0, 1.1]).repeat(10)
         >>> clearance = torch.tensor([2.0, 1.0, 0.1, -0.1, -1.0, -0.5]).repeat(10)
-        >>> contact_probability(moved_by, clearance, torch.tensor(1.0), torch.tensor(0.1))[0][:6].round().tolist()
+        >>> label_contacts(moved_by, clearance, torch.tensor(1.0), torch.tensor(0.1)).contact[:6].round().tolist()
         [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
     near = near_object(clearance, radius, config.near)
     prior = contact_prior(clearance, softness, config.smallest_prior)
     mixture = ContactMixture.fit(moved_by[near], prior[near], config.iterations)
-    return labels_of(mixture, moved_by, prior, config.smallest_prior)
-
-
-def labels_of(mixture: ContactMixture, moved_by: Tensor, prior: Tensor, smallest: float) -> tuple[Tensor, float]:
-    """Return the probabilities of contact ``(N,)``, and the movement at which contact is as probable as none."""
-    contact = mixture.contact(moved_by, prior)
-    share = min(max(float(contact.mean()), smallest), 1 - smallest)
-    return contact, mixture.threshold(share)
+    return ContactLabels.of(mixture, moved_by, prior, config)
 
 
 def near_object(clearance: Tensor, radius: Tensor, near: float) -> Tensor:

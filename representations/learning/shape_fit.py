@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..encoders.outline import Outline
 from .config import check_range
-from .contact_labels import contact_nll
-from .contact_mixture import ContactMixture, ContactMixtureConfig, contact_prior, labels_of, near_object
+from .contact_labels import label_nll
+from .contact_mixture import ContactLabels, ContactMixture, ContactMixtureConfig, contact_prior, near_object
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def fit_outline(
 ) -> OutlineFit:
     """Fit an outline and the probability of contact of every transition, by expectation and maximisation.
 
-    Probabilities of contact are computed with an outline (`contact_probability`), and the outline is fitted to them.
+    Probabilities of contact are computed with an outline (`label_contacts`), and the outline is fitted to them.
 
     Args:
         first: outline at the start, whose order of symmetry is kept; it is not changed.
@@ -110,9 +110,9 @@ def fit_outline(
         mixture = ContactMixture.fit(close.moved_by, prior, config.mixture.iterations)
         _minimise(outline, log_softness, close, mixture.contact(close.moved_by, prior), config)
     prior = _prior(outline, log_softness, paths, config)
-    contact, threshold = labels_of(mixture, paths.moved_by, prior, config.mixture.smallest_prior)
+    labels = ContactLabels.of(mixture, paths.moved_by, prior, config.mixture)
     likelihood = mixture.log_likelihood(close.moved_by, prior[near])
-    return OutlineFit(outline, log_softness.detach(), contact, threshold, likelihood)
+    return OutlineFit(outline, log_softness.detach(), labels.contact, labels.threshold, likelihood)
 
 
 @torch.no_grad()
@@ -133,7 +133,7 @@ def _minimise(outline: Outline, log_softness: Tensor, paths: Paths, contact: Ten
         for _ in range(config.steps):
             clearance = outline.clearance(paths.start, paths.end, paths.orientation)
             logit = -clearance / (log_softness.exp() + config.min_softness)
-            loss = contact_nll(logit, contact, config.label_error).mean() + config.roughness * outline.roughness()
+            loss = label_nll(logit, contact, config.label_error).mean() + config.roughness * outline.roughness()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

@@ -7,13 +7,48 @@ import numpy as np
 import pytest
 import torch
 from equiact.envs.data.transitions import Transitions
+from equiact.representations.encoders.agent_object import AgentObjectConfig
+from equiact.representations.learning.config import scale_steps
+from equiact.representations.learning.contact_labels import ContactConfig
 from equiact.representations.metrics.object_pose_metrics import (
     fixed_point_errors,
     orientation_errors,
     reference_angle,
 )
+from equiact.scripts.benchmarks import data_benchmark, pusht_data
+from equiact.scripts.benchmarks.data_benchmark import DataBenchmark
 from equiact.scripts.benchmarks.data_conditions import CONDITIONS, DataCondition
 from equiact.scripts.benchmarks.pusht_data import BAR, EPISODE, STEM, collect_pusht, pusht_errors
+
+
+def test_packages_that_are_missing_are_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pusht_data, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"equiact\[pusht\]"):
+        DataBenchmark().experiments([0])
+
+
+def test_every_condition_of_every_seed_is_a_run(tmp_path: Any) -> None:
+    pytest.importorskip("gym_pusht")
+    soccer, pusht = DataBenchmark().experiments([3, 4], "cpu")
+    jobs = soccer.jobs(tmp_path)
+    assert [(job.task, job.seed) for job in jobs] == [(name, seed) for seed in (3, 4) for name in CONDITIONS]
+    assert len({job.output for job in jobs}) == len(jobs)
+    assert [job.seed for job in pusht.jobs(tmp_path)] == [3, 4]
+    assert soccer.name != pusht.name and soccer.configuration == pusht.configuration
+
+
+def test_a_condition_is_measured(tmp_path: Any) -> None:
+    config = scale_steps(AgentObjectConfig(contact=ContactConfig(initial_shares=(0.05,), map_rounds=1)), 0.002)
+    size = DataBenchmark(transitions=1000, held_out=300, encoder=config)
+    shown: list[Any] = []
+    data_benchmark.collect_soccer(size, 1, "cpu", tmp_path / "data", lambda *each: shown.append(each))
+    run = tmp_path / "run.checkpoint"
+    values = data_benchmark.measure_condition(
+        size, "1 % contacts", 1, "cpu", tmp_path / "data", run, lambda *each: None
+    )
+    assert shown and not run.exists()
+    assert values["contacts, %"] == pytest.approx(1, abs=0.2)
+    assert 20 < values["object RMSE, chance"] < 50 and values["object RMSE, %"] > 0
 
 
 def walk(count: int = 4000, touched: float = 0.05) -> Transitions:

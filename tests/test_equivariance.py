@@ -307,7 +307,12 @@ def test_hyper_parameters_of_baselines_set_their_size() -> None:
 
 @pytest.mark.parametrize(
     ("name", "scale"),
-    [("mdp-homomorphism", 0.15), ("linear", 0.05), ("autoencoder-dynamics", 0.4), ("neural-renderer", 0.05)],
+    [
+        ("mdp-homomorphism", 0.15),
+        ("linear", 0.05),
+        pytest.param("autoencoder-dynamics", 0.4, marks=pytest.mark.slow),
+        ("neural-renderer", 0.05),
+    ],
 )
 def test_baselines_learn_to_predict(name: str, scale: float) -> None:
     """A bright spot that rotates about the centre: better than untrained, and than chance."""

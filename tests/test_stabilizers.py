@@ -171,6 +171,7 @@ def test_poses_are_learned_up_to_one_rotation(group):
     assert error() < 0.1 < before
 
 
+@pytest.mark.slow
 def test_as_many_poses_stay_distinct_as_the_stabilizer_has_elements():
     """One, two or three of six."""
     torch.manual_seed(0)

@@ -287,7 +287,7 @@ def _parsed(folder: Path) -> Any:
     from equiact.scripts.cli import parse
 
     options = ["--transitions", "300", "--held-out", "2000", "--optim.steps", "3", "--decoder-steps", "4"]
-    return parse("train", ["--world", "Solids", "--device", "cpu", "--output-dir", str(folder), *options])
+    return parse("train", ["--world", "Sprites", "--device", "cpu", "--output-dir", str(folder), *options])
 
 
 def test_an_encoder_that_does_not_suit_the_world_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

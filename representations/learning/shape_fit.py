@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,8 @@ class OutlineFitConfig:
         roughness: weight of `Outline.roughness`.
         min_softness: smallest width of the sigmoid of contact, in units of the data.
         label_error: share of the labels that are taken to be wrong.
-        mixture: the probabilities of contact.
+        mixture: the probabilities of contact. Noise grows more steeply towards an outline than towards a round object,
+            so that fewer transitions take part.
 
     Raises:
         ConfigError: a value is out of range.
@@ -38,7 +40,7 @@ class OutlineFitConfig:
     roughness: float = 3e-4
     min_softness: float = 0.12
     label_error: float = 0.01
-    mixture: ContactMixtureConfig = field(default_factory=ContactMixtureConfig)
+    mixture: ContactMixtureConfig = field(default_factory=partial(ContactMixtureConfig, near=1.0))
 
     def __post_init__(self) -> None:
         for name in ("lr", "min_softness"):

@@ -14,6 +14,7 @@ from ..collect_and_train import HELD_OUT_SEED, sample_held_out, sample_transitio
 from ..experiments.experiment import Grid, MeasureJob, Values
 from ..experiments.jobs import JobProgress, Resources, chosen_device
 from .data_conditions import CONDITIONS
+from .pusht_data import require_pusht
 
 if TYPE_CHECKING:
     from ...envs.data.transitions import Transitions
@@ -40,7 +41,12 @@ class DataBenchmark:
     any_shape: AgentObjectConfig = field(default_factory=partial(AgentObjectConfig, object_shape="any"))
 
     def experiments(self, seeds: Sequence[int], device: str = "auto") -> list[Grid]:
-        """Return the experiments in Soccer, in every condition, and in gym-pusht."""
+        """Return the experiments in Soccer, in every condition, and in gym-pusht.
+
+        Raises:
+            ImportError: a package that the experiment in gym-pusht needs is not installed.
+        """
+        require_pusht()
         configuration = {**to_dict(self), "device": chosen_device(device)}
         jobs = {"agent_object_data": self._soccer_jobs, "agent_object_pusht": self._pusht_jobs}
         return [Grid(name, configuration, seeds, partial(_for_all, seeds, make, device)) for name, make in jobs.items()]

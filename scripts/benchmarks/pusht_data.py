@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,16 @@ STEM = (-15.0, 30.0, 15.0, 120.0)
 """Boxes of the block in the frame of its body: least x and y, largest x and y."""
 EPISODE = 100
 """Steps of an episode."""
+
+
+def require_pusht() -> None:
+    """Check that all is installed, before the work begins.
+
+    Raises:
+        ImportError: it is not.
+    """
+    if find_spec("gym_pusht") is None or find_spec("shapely") is None:
+        raise ImportError("the benchmark in gym-pusht needs two packages; run pip install 'equiact[pusht]'")
 
 
 def make_pusht() -> gym.Env[Any, Any]:

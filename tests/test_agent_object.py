@@ -1,6 +1,5 @@
 """The agent–object method: geometry, labels of contact, the first map of the object, and training."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from equiact.envs.data.collect import collect
-from equiact.envs.data.trajectories import successor_index
 from equiact.envs.data.transitions import Transitions
 from equiact.envs.worlds.registry import world_class
 from equiact.representations.encoders.agent_object import (
@@ -42,6 +40,7 @@ from equiact.representations.learning.segment_geometry import distance_to_segmen
 from equiact.representations.learning.shape_fit import OutlineFitConfig
 from equiact.representations.learning.training import train_encoder, train_learner
 from equiact.representations.metrics.position_metrics import chance, evaluate_encoder, locate, rmse
+from equiact.scripts.benchmarks.data_conditions import DataCondition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -443,14 +442,6 @@ def agent_error(encoder: AgentObjectEncoder, transitions: Transitions) -> float:
     return rmse(error - error.mean(0), np.zeros_like(error))
 
 
-def late_and_biased(transitions: Transitions) -> Transitions:
-    """Record all displacements one step late, in the first of an episode none, and add a bias of 3 %."""
-    after, before = successor_index(transitions), np.zeros_like(transitions.displacement)
-    before[after[after >= 0]] = transitions.displacement[after >= 0]
-    bias = 0.03 * np.sqrt(np.square(before).sum(1).mean())
-    return dataclasses.replace(transitions, displacement=before + np.float32(bias))
-
-
 def test_the_agent_is_found_within_seconds_although_displacements_are_late_and_biased() -> None:
     torch.manual_seed(0)
     optim = AgentObjectOptimConfig(
@@ -460,7 +451,7 @@ def test_the_agent_is_found_within_seconds_although_displacements_are_late_and_b
     config = AgentObjectConfig(optim=optim, contact=contact)
     encoder, held_out = AgentObjectEncoder((32, 32, 3), "R2", config), soccer(300, 1, 32)
     untrained = agent_error(encoder, held_out)
-    learner = AgentObjectLearner(encoder.train(), late_and_biased(soccer(1500, 0, 32)))
+    learner = AgentObjectLearner(encoder.train(), DataCondition(bias=0.03, lag=1).apply(soccer(1500, 0, 32), seed=0))
     with pytest.warns(UserWarning, match=r"recorded 1 step\(s\) too late"):
         train_learner(learner, seed=0)
     assert agent_error(encoder, held_out) < untrained / 5

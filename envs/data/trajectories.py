@@ -41,6 +41,20 @@ def successor_index(transitions: Transitions) -> NDArray[np.int64]:
     return np.array([waiting[frame].pop() if waiting.get(frame) else -1 for frame in transitions.end.tolist()])
 
 
+def predecessor_index(transitions: Transitions) -> NDArray[np.int64]:
+    """Return the index of the transition that each one continues, ``(N,)``; -1 where there is none.
+
+    Example:
+        >>> frames, move = np.zeros((4, 1, 1, 3), np.uint8), np.zeros((3, 2), np.float32)
+        >>> predecessor_index(Transitions(frames, np.array([0, 1, 1]), np.array([1, 2, 3]), move, "R2")).tolist()
+        [-1, 0, -1]
+    """
+    after = successor_index(transitions)
+    before = np.full_like(after, -1)
+    before[after[after >= 0]] = np.flatnonzero(after >= 0)
+    return before
+
+
 def n_step_transitions(
     transitions: Transitions, horizon: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...envs.data.trajectories import successor_index, trajectory_frames
+from ...envs.data.trajectories import predecessor_index, successor_index, trajectory_frames
 from ...envs.data.transitions import Transitions
 from ..encoders.encoder import as_tensor
 from .config import check_range
@@ -162,9 +162,7 @@ def _recorded_at(transitions: Transitions, largest_lag: int) -> NDArray[np.int64
         ``(2·L + 1, N)``, lags from ``-L`` to ``L``, where ``L`` is the largest lag, or 0 if fewer than half of the
         transitions have all neighbours.
     """
-    after = successor_index(transitions)
-    before = np.full_like(after, -1)
-    before[after[after >= 0]] = np.flatnonzero(after >= 0)
+    after, before = successor_index(transitions), predecessor_index(transitions)
     late, early = [np.arange(len(after))], [np.arange(len(after))]
     for _ in range(largest_lag):
         late.append(np.where(late[-1] >= 0, after[late[-1]], -1))

@@ -57,11 +57,16 @@ def orientation_errors(orientation: Numbers, angle: Numbers, order: int = 1) -> 
         >>> float(orientation_errors(turned, angle, order=2).max().round(6))
         0.0
     """
-    apart = (orientation[:, 0] + 1j * orientation[:, 1]) * np.exp(-1j * order * np.asarray(angle, float))
+    apart = _apart(orientation, angle, order)
     return np.asarray(np.degrees(np.abs(np.angle(apart / apart.mean()))) / order)
 
 
 def reference_angle(orientation: Numbers, angle: Numbers, order: int = 1) -> float:
     """Return the mean of the predicted less the true angle, in radians, modulo ``2π/m``; see `orientation_errors`."""
-    apart = (orientation[:, 0] + 1j * orientation[:, 1]) * np.exp(-1j * order * np.asarray(angle, float))
+    apart = _apart(orientation, angle, order)
     return float(np.angle(apart.mean())) / order
+
+
+def _apart(orientation: Numbers, angle: Numbers, order: int) -> NDArray[np.complexfloating[Any]]:
+    """Return ``exp(i (mθ̂ − mθ))`` of predicted and true angles, ``(F,)``."""
+    return np.asarray((orientation[:, 0] + 1j * orientation[:, 1]) * np.exp(-1j * order * np.asarray(angle, float)))

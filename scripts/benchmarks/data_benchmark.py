@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,8 @@ class DataBenchmark:
             ImportError: a package that the experiment in gym-pusht needs is not installed.
         """
         require_pusht()
-        configuration = {**to_dict(self), "device": chosen_device(device)}
+        conditions = {name: asdict(condition) for name, condition in CONDITIONS.items()}
+        configuration = {**to_dict(self), "conditions": conditions, "device": chosen_device(device)}
         jobs = {"agent_object_data": self._soccer_jobs, "agent_object_pusht": self._pusht_jobs}
         return [Grid(name, configuration, seeds, partial(_for_all, seeds, make, device)) for name, make in jobs.items()]
 

@@ -72,13 +72,11 @@ class DataCondition:
 
 def _recorded_late(transitions: Transitions, lag: int) -> NDArray[np.float32]:
     """Return the displacements, each recorded at a transition some steps later in its episode."""
-    from ...envs.data.trajectories import successor_index
+    from ...envs.data.trajectories import predecessor_index
 
-    after, recorded = successor_index(transitions), transitions.displacement
+    before, recorded = predecessor_index(transitions), transitions.displacement
     for _ in range(lag):
-        shifted = np.zeros_like(recorded)
-        shifted[after[after >= 0]] = recorded[after >= 0]
-        recorded = shifted
+        recorded = np.where(before[:, None] >= 0, recorded[before], 0)
     return recorded
 
 

@@ -12,18 +12,18 @@ then ``(z_int, z_ext)`` are the positions of agent and object up to one common t
 
 Deviations from the paper, and why
 ----------------------------------
-* **Stages instead of one sum of losses**: agent, contrast, locate, contact; and
-  orient, outline, if the object has any shape.
-  Each stage needs the result of the one before. Stages have no loss weights that must be balanced.
+* **Stages instead of one sum of losses**: agent, contrast, locate, contact; also orient and outline, if the object has
+  any shape. Each stage needs the result of the one before. There are no weights of stages to balance.
 * **Hard negatives.** The contrastive loss compares transitions whose agents end at nearly the same place. As in the
   paper's pseudo-code, the distance between agents is subtracted from the logits. The embedding ``w`` then gains
   nothing from encoding the agent.
 * **Contacts are labelled on the whole data set**, not by Otsu's threshold in each batch. That threshold jumps between
   batches, and over all data it takes noise for movement. The first labels are a share of the transitions, those in
   which ``w`` changes most; of several shares the one is kept whose map of the object tells most about its movements
-  (`contact_information`). Later labels are probabilities, from how far ``z_ext`` moves and how near the agent's path
-  comes (`label_contacts`). The noise of ``z_ext`` is a part of the fit: no transition must be known to be free of
-  contact. Even an agent that draws back from the centre of an object may touch it, if the object is not round.
+  (`contact_information`). Labels of the map and of the outline are probabilities, from how far ``z_ext`` moves and how
+  near the agent's path comes (`label_contacts`). The noise of ``z_ext`` is a part of the fit: no transition must be
+  known to be free of contact. Even an agent that draws back from the centre of an object may touch it, if the object is
+  not round.
 * **A first map by least squares.** One in five of the first labels is wrong. A network that is trained on them learns
   to follow the agent. The first ``z_ext`` is therefore a quadratic function of ``w``, fitted to all data at once with a
   heavy-tailed likelihood (`locate_by_paths`), and then to the likelihood of contact (`locate_by_contacts`): an agent
@@ -239,7 +239,7 @@ class AgentObjectConfig:
 
     @property
     def has_outline(self) -> bool:
-        """Whether outline and orientation are learned."""
+        """Return whether outline and orientation are learned."""
         return self.object_shape == "any"
 
 
@@ -306,13 +306,13 @@ class AgentObjectEncoder(Encoder):
     @property
     @torch.no_grad()
     def reach(self) -> float:
-        """The largest learned distance of contact, of agent and object together, in the units of the displacements."""
+        """Return the largest learned distance of contact of agent and object, in the units of the displacements."""
         return float(self.outline.reach * self.unit)
 
     @property
     @torch.no_grad()
     def outline_polygon(self) -> Tensor:
-        """Points of the outline, grown by the agent's size, in the orientation 0 and seen from the object, ``(N, 2)``.
+        """Return points of the outline, grown by the agent's size, seen from the object in orientation 0, ``(N, 2)``.
 
         In the units of the displacements.
         """

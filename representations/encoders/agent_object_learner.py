@@ -39,8 +39,9 @@ class AgentObjectLearner(nn.Module):
 
     Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²`` over single steps. Stage ``agent, far``: the same over single
     steps and over many. Stage ``contrast``: InfoNCE of an embedding ``w``. Stage ``locate``:
-    ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``: ``minimise −E log P(contact label)`` with
-    ``P(contact) = sigmoid((r − d)/s)``. Stages ``orient`` and ``outline``: see `ObjectShapeLearner`.
+    ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``: ``minimise −E log(P p₁ + (1 − P) p₀)`` with the probability of
+    contact ``P = sigmoid((r − d)/s)`` and the densities ``p₁`` and ``p₀`` of the movement with contact and without.
+    Stages ``orient`` and ``outline``: see `ObjectShapeLearner`.
 
     Args:
         network: the encoder.

@@ -87,8 +87,8 @@ def movement_nll(logit: Tensor, evidence: Tensor, label_error: float) -> Tensor:
     """Compute the negative log-likelihood of movements, given the probability of contact that geometry predicts.
 
     ``−log(P q + (1 − P)(1 − q))`` with ``P = sigmoid(logit)`` and ``q = sigmoid(evidence)``, which is kept within
-    ``[ε, 1 − ε]``. Geometry and movement so decide together what a contact is, in each update anew; labels that were
-    made before would keep the geometry as it was.
+    ``[ε, 1 − ε]``. In each update, geometry and movement decide together what a contact is. Labels that were
+    made before would keep the geometry of that time.
 
     Args:
         logit: logit of the predicted probability, any shape.

@@ -31,8 +31,7 @@ class OdometryConfig:
             have neighbours: single transitions tell no lag.
         largest_bias: largest bias in each coordinate, in root-mean-square displacements. A bound keeps the encoder from
             taking all of a movement that is always the same for a bias.
-
-        sure_lag: share of the squared error without a lag, below which the error with a lag must be to be believed.
+        sure_lag: a lag is believed if its squared error is at most this share of the error without a lag.
 
     Raises:
         ConfigError: a value is out of range.
@@ -144,7 +143,10 @@ class Odometry(nn.Module):
         )
 
     def path_error(self, error: Tensor, steps: Tensor) -> Tensor:
-        """Return the mean squared error of displacements over many steps, each weighed by what noise leaves of it.
+        """Return the mean squared error of displacements over many steps; noisy ones have less weight.
+
+        The weight after ``k`` steps is ``e / (e + (k − 1)·σ²)``, with the error ``e`` of a single step and the
+        variance ``σ²`` of noise.
 
         Args:
             error: ``(B, n)``, movement minus displacement.

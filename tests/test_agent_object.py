@@ -357,6 +357,31 @@ def test_the_agent_is_learned_over_one_step_and_over_many(monkeypatch: pytest.Mo
     assert [stage.loss for stage in learner.stages()[:2]] == [learner.agent_loss, learner.far_agent_loss]
 
 
+def test_far_displacements_are_corrected_by_lag_and_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Displacements late by a step and with a bias: an encoder that knows the truth has no error."""
+    position = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    moved = np.diff(position, axis=0)
+    late = np.concatenate([np.zeros((1, 2), np.float32), moved[:-1]]) + np.float32([0.06, -0.04])
+    frames = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None, None], (200, 8, 8, 3)).copy()
+    learner = AgentObjectLearner(
+        AgentObjectEncoder((8, 8, 3), "R2"), Transitions(frames, np.arange(199), np.arange(1, 200), late, "R2")
+    )
+
+    def locate_agent(images: Tensor) -> Tensor:
+        return torch.tensor(position)[(255 * images[:, 0, 0, 0]).round().long()] / learner.network.unit
+
+    monkeypatch.setattr(learner.network, "locate_agent", locate_agent)
+    begin = learner.stages()[1].begin
+    assert begin is not None
+    with pytest.warns(UserWarning, match="too late"):
+        begin()
+    loss, logged = learner.far_agent_loss(torch.Generator().manual_seed(0))
+    assert float(logged["agent_error_far"]) == pytest.approx(0, abs=1e-2)
+    assert float(loss) == pytest.approx(0, abs=1e-3)
+    assert float(logged["odometry_lag"]) == 1
+    assert float(logged["odometry_bias"]) == pytest.approx(np.hypot(0.06, 0.04), abs=1e-3)
+
+
 def test_the_longest_displacement_is_that_of_the_configuration() -> None:
     pairs, odometry = PairSamplingConfig(views=2, longest_trajectory=1), OdometryConfig(largest_bias=0)
     data, config = blank_transitions(), AgentObjectConfig(pairs=pairs, odometry=odometry)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from equiact.envs.data.minari_dataset import load_transitions, save_transitions
 from equiact.envs.storage.artifacts import read_npz
+from equiact.representations.encoders.agent_object import AgentObjectEncoder
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
 from equiact.representations.encoders.encoder import Encoder
 from equiact.representations.encoders.translation_encoder import TranslationEncoder
@@ -513,6 +514,12 @@ def test_latents_are_written_as_parquet_with_a_film(
     assert (about["group"], about["encoder"], about["data"]) == ("R2", "class-pose", "data")
     assert about["data_fingerprint"] == data.fingerprint
     assert imageio.imread(film).shape == (11, 320, 640, 3)
+    AgentObjectEncoder((16, 16, 3), "R2").save(tmp_path / "positions")
+    arguments[2], marked = str(tmp_path / "positions"), tmp_path / "marked.mp4"
+    written = ["--output", str(tmp_path / "positions.npz"), "--film", str(marked), "--film-episodes", "1"]
+    assert main([*arguments, *written]) == 0
+    assert imageio.imread(marked).shape == (11, 320, 960, 3), "a panel for the agent, and one for the object"
+    arguments[2] = str(tmp_path / "encoder")
     assert main([*arguments, "--output", str(output)]) == 0, "an own file is replaced"
     parquet.write_table(table.replace_schema_metadata(None), output)
     for path, message in ((output, "another kind of file"), (tmp_path / "latents.csv", "to end in .parquet or .npz")):

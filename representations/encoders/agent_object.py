@@ -346,6 +346,7 @@ class AgentObjectEncoder(Encoder):
         correction, orientation = self.glimpse_head(self.glimpse(images, position)).chunk(2, 1)
         return position + self.outline.radius.detach() * correction, functional.normalize(orientation, dim=1)
 
+    @torch.no_grad()
     def movement(self, latents: Mapping[str, NDArray[Any]], transitions: Transitions) -> NDArray[np.float64]:
         """Return how far the object moves in transitions, ``(N,)``, in the units of the displacements.
 
@@ -369,7 +370,8 @@ class AgentObjectEncoder(Encoder):
     def clearance(self, latents: Mapping[str, NDArray[Any]], transitions: Transitions) -> NDArray[np.float64]:
         """Return how far the agent's path stays away from the outline of the object, ``(N,)``; negative if they meet.
 
-        In the units of the displacements.
+        In the units of the displacements. The path is the segment between the agent's positions in both frames, so that
+        wrong displacements do no harm.
 
         Args:
             latents: of the frames of the transitions, as `encode` returns them.
@@ -380,6 +382,6 @@ class AgentObjectEncoder(Encoder):
         if orientation is not None:
             position = position - self.outline.at_centroid(torch.zeros_like(position), orientation)
         start = before["agent"] / self.unit - position
-        end = start + as_tensor(transitions.displacement).to(self.unit) / self.unit
+        end = as_tensor(latents["agent"][transitions.end]).to(self.unit) / self.unit - position
         distance = self.outline.clearance(start, end, orientation) * self.unit
         return distance.double().cpu().numpy()

@@ -52,19 +52,19 @@ class Glimpse(nn.Module):
 
 
 def fit_camera(changes: Tensor, agent: Tensor, object_: Tensor) -> Tensor:
-    """Compute where points of the plane are in the image, from what differs from the background.
+    """Compute where points are in the image, from what differs from the background.
 
     The centroid of the differences is ``λ P(z_int) + (1 − λ) P(z_ext)``, where ``P`` is the affine map that is sought
     and ``λ`` the agent's share of the differences. So the sum of the coefficients of both positions in a linear
     regression is the linear part of ``P``.
 
     Args:
-        changes: ``(F, H, W)``, by how much each pixel differs from the background.
-        agent: ``(F, 2)``, positions of the agent.
-        object_: ``(F, 2)``, positions of the object.
+        changes: ``(F, H, W)``, by how much each pixel differs from the background (`background_changes`).
+        agent: ``(F, n)``, positions of the agent.
+        object_: ``(F, n)``, positions of the object.
 
     Returns:
-        ``(2, 3)``, see `Glimpse.camera`.
+        ``(2, n + 1)``, see `Glimpse.camera`.
 
     Raises:
         ValueError: nothing differs from the background.
@@ -79,4 +79,21 @@ def fit_camera(changes: Tensor, agent: Tensor, object_: Tensor) -> Tensor:
     centroid = torch.stack([changes.sum(1) @ columns, changes.sum(2) @ rows], 1)[seen] / total[seen, None]
     ones = torch.ones(len(centroid), 1, device=changes.device)
     coefficients = torch.linalg.lstsq(torch.cat([agent[seen], object_[seen], ones], 1), centroid).solution
-    return torch.cat([coefficients[:2] + coefficients[2:4], coefficients[4:]]).T
+    dim = agent.shape[1]
+    return torch.cat([coefficients[:dim] + coefficients[dim : 2 * dim], coefficients[2 * dim :]]).T
+
+
+def background_changes(images: Tensor, background: Tensor) -> Tensor:
+    """Return by how much each pixel of images ``(F, C, H, W)`` differs from the background, ``(F, H, W)``.
+
+    Args:
+        images: the images.
+        background: ``(C, H, W)``, such as the median of images.
+
+    Example:
+        >>> images = torch.zeros(3, 1, 1, 2)
+        >>> images[2, 0, 0, 1] = 1
+        >>> background_changes(images, images.median(0).values)[2].tolist()
+        [[0.0, 1.0]]
+    """
+    return (images - background).abs().sum(1)

@@ -18,7 +18,7 @@ from ..learning.ring import ring_angles
 from ..learning.shape_fit import OutlineFit, Paths, align_orientation, fit_outline, mirror
 from .agent_object import AgentObjectEncoder
 from .encoder import to_images
-from .glimpse import fit_camera
+from .glimpse import background_changes, fit_camera
 
 _AT_ONCE = 64
 _BACKGROUND_FRAMES = 500
@@ -167,7 +167,7 @@ class ObjectShapeLearner(nn.Module):
         self.rough[:] = self._over_frames(lambda frame: encoder.locate_roughly(self._images(frame)))
         background = self._background()
         some = torch.linspace(0, len(self._frames) - 1, min(len(self._frames), 4000)).long().to(self.rough.device)
-        changes = torch.cat([self._changes(part, background)[:, 0] for part in torch.split(some, _AT_ONCE)])
+        changes = torch.cat([self._changes(part, background) for part in torch.split(some, _AT_ONCE)])
         camera = fit_camera(changes, self._agent[some], self.rough[some])
         encoder.glimpse.camera[:] = camera
         scale = torch.linalg.det(camera[:, :2]).abs().sqrt()
@@ -192,7 +192,7 @@ class ObjectShapeLearner(nn.Module):
         frame = (interval == chosen).nonzero()[:, 0]
         count = self.config.shape.frames_per_interval
         frame = frame[torch.linspace(0, len(frame) - 1, min(count, len(frame))).long().to(frame.device)]
-        still = self._changes(frame, background).median(0).values[None]
+        still = self._changes(frame, background).median(0).values[None, None]
         return self.network.glimpse.crop(still, position[chosen][None])[0]
 
     def _background(self) -> Tensor:
@@ -201,8 +201,8 @@ class ObjectShapeLearner(nn.Module):
         return self._images(some.to(self._frames.device)).median(0).values
 
     def _changes(self, frame: Tensor, background: Tensor) -> Tensor:
-        """Return by how much frames differ from the background, ``(B, 1, H, W)``."""
-        return (self._images(frame) - background).abs().sum(1, keepdim=True)
+        """Return by how much frames differ from the background, ``(B, H, W)``."""
+        return background_changes(self._images(frame), background)
 
     @torch.no_grad()
     def _find_outline(self) -> None:

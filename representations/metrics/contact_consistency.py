@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 def contact_consistency(encoder: Any, held_out: HeldOut) -> dict[str, float]:
     """Compare two ways in which an agent–object encoder tells that the agent touched the object in a transition.
 
-    *Geometry*: the segment from ``z_int`` to ``z_int + a`` comes closer to ``z_ext`` than the learned radius.
+    *Geometry*: the segment from ``z_int`` to ``z'_int`` comes closer to ``z_ext`` than the learned radius.
     *Motion*: ``z_ext`` moves further than the learned threshold (`AgentObjectEncoder.contact_threshold`).
 
     Returns:

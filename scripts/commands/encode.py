@@ -18,7 +18,8 @@ class Encode(DataOptions, Command):
 
     The file has a row for each frame of each episode: the episode, the step, and the latents. Parquet has a column for
     each coordinate, such as agent_0, and the group and the encoder in its metadata; NPZ has an array for each latent.
-    With --film also writes a film of the frames, beside a panel with the path of the latents.
+    With --film also writes a film of the frames, beside a panel with the path of the latents. For an agent-object
+    encoder dots mark agent and object on the frames, and a line where they touch; no ground truth is read.
 
     The data are read with the options of the encoder's training, such as --displacement, unless others are given.
     """
@@ -47,7 +48,7 @@ class Encode(DataOptions, Command):
         latents = encode_episodes(encoder.to(resolve_device(self.device)), transitions)
         write_latents(output, latents, {"data": self.data.name, "data_fingerprint": transitions.fingerprint})
         if self.film is not None:
-            self._write_film(latents, transitions)
+            self._write_film(encoder, latents, transitions)
         return {
             "frames": len(latents.frame),
             "episodes": int(latents.episode[-1]) + 1,
@@ -70,8 +71,10 @@ class Encode(DataOptions, Command):
             raise ValueError(f"expected --film to end in .mp4, got {self.film}")
         check_output_file(self.film)
 
-    def _write_film(self, latents: Any, transitions: Any) -> None:
+    def _write_film(self, encoder: Any, latents: Any, transitions: Any) -> None:
+        from ..reports.image_marks import image_marks
         from ..reports.latent_film import write_latent_film
 
         if self.film is not None:
-            write_latent_film(self.film, latents, transitions.frames, episodes=self.film_episodes)
+            frames, marks = transitions.frames, image_marks(encoder, latents, transitions.frames)
+            write_latent_film(self.film, latents, frames, marks=marks, episodes=self.film_episodes)

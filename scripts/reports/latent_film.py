@@ -1,11 +1,8 @@
-"""A film of the frames of a data set, beside a panel with the path of their latents.
-
-Nothing is drawn over the frames: where a latent is in the picture is not known without a camera model or ground truth.
-"""
+"""A film of the frames of a data set, beside a panel with the path of their latents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +21,7 @@ from .latent_drawings import latent_planes
 
 if TYPE_CHECKING:
     from ..latent_files import EpisodeLatents
+    from .image_marks import ImageMarks
 
 Points = Mapping[str, NDArray[np.floating[Any]]]
 
@@ -48,6 +46,7 @@ def write_latent_film(
     latents: EpisodeLatents,
     frames: NDArray[np.uint8],
     *,
+    marks: ImageMarks | None = None,
     episodes: int = 2,
     config: LatentFilmConfig = LatentFilmConfig(),
 ) -> None:
@@ -60,6 +59,7 @@ def write_latent_film(
         path: the file.
         latents: latents of all episodes.
         frames: frames of the data set, ``(F, H, W, C)`` uint8.
+        marks: what is drawn over the frames, a row for each row of the latents; nothing by default.
         episodes: number of episodes.
         config: look of the film.
     """
@@ -69,7 +69,10 @@ def write_latent_film(
     with progress_bar("Drawing the film", total, "frames") as update:
         drawn = []
         for rows in shown:
-            for picture in _episode(points, frames[latents.frame[rows]], rows, config):
+            pictures = [_resized(frame, config.side) for frame in frames[latents.frame[rows]]]
+            if marks is not None:
+                pictures = [marks.draw(picture, row) for picture, row in zip(pictures, rows, strict=True)]
+            for picture in _episode(points, pictures, rows, config):
                 drawn.append(picture)
                 update(len(drawn))
     options: dict[str, Any] = {"fps": config.fps, "codec": "libx264", "macro_block_size": 1}
@@ -79,9 +82,9 @@ def write_latent_film(
 
 
 def _episode(
-    points: Points, frames: NDArray[np.uint8], rows: NDArray[np.int64], config: LatentFilmConfig
+    points: Points, pictures: Iterable[NDArray[np.uint8]], rows: NDArray[np.int64], config: LatentFilmConfig
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of an episode: the frame, and the panel beside it."""
+    """Yield the pictures of an episode, each with the panel beside it."""
     with matplotlib.rc_context(LIGHT):
         figure = Figure(figsize=(len(points) * config.side / 100, config.side / 100), dpi=100, layout="constrained")
         canvas: Any = FigureCanvasAgg(figure)
@@ -94,13 +97,13 @@ def _episode(
             axes.set_title(title, fontsize=8)
             axes.tick_params(labelsize=7)
             marks.append((line, dot, all_points[rows]))
-        for index, frame in enumerate(frames):
+        for index, picture in enumerate(pictures):
             for line, dot, visited in marks:
                 line.set_data(*visited[: index + 1].T)
                 dot.set_data(*visited[index : index + 1].T)
             canvas.draw()
             panel = np.asarray(canvas.buffer_rgba())[..., :3]
-            yield np.concatenate([_resized(frame, config.side), panel[: config.side]], 1)
+            yield np.concatenate([picture, panel[: config.side]], 1)
 
 
 def _resized(frame: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

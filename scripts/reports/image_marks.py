@@ -1,0 +1,96 @@
+"""Where an encoder sees agent and object in the images, by a camera that is fitted to its latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...representations.encoders.agent_object import AgentObjectEncoder
+from ...representations.encoders.encoder import as_tensor, to_images
+from ...representations.encoders.glimpse import background_changes, fit_camera
+from .outline_figures import angles, rotate
+
+if TYPE_CHECKING:
+    from ..latent_files import EpisodeLatents
+
+Floats = NDArray[np.float64]
+
+AGENT_COLOR, OBJECT_COLOR = (90, 220, 255), (255, 120, 40)
+"""RGB of the dot at the agent, and of the dot at the object and its outline."""
+CAMERA_FRAMES = 1000
+"""Number of frames that the camera is fitted to, at most."""
+
+
+@dataclass(frozen=True)
+class ImageMarks:
+    """Places in the images of ``n`` frames, ``(x, y)`` from the top left corner, as shares of width and height.
+
+    Attributes:
+        agent: place of the agent, ``(n, 2)``.
+        object: place of the object, ``(n, 2)``.
+        outline: outline of the object, grown by the agent's size, ``(n, K, 2)``; None outside of the plane.
+    """
+
+    agent: Floats
+    object: Floats
+    outline: Floats | None
+
+    def draw(self, image: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
+        """Return an image ``(H, W, 3)``, of any size, with the marks of a frame."""
+        height, width = image.shape[:2]
+        drawn = image.copy()
+
+        def pixels(places: Floats) -> NDArray[np.int32]:
+            return np.round(places * [width, height] * 16 - 8).astype(np.int32)
+
+        if self.outline is not None:
+            edge = [pixels(self.outline[row])]
+            cv2.polylines(drawn, edge, isClosed=True, color=OBJECT_COLOR, thickness=2, lineType=cv2.LINE_AA, shift=4)
+        for place, color in ((self.object[row], OBJECT_COLOR), (self.agent[row], AGENT_COLOR)):
+            x, y = (int(each) for each in pixels(place))
+            cv2.circle(drawn, (x, y), 4 * 16, color, -1, cv2.LINE_AA, 4)
+        return drawn
+
+
+def image_marks(encoder: Any, latents: EpisodeLatents, frames: NDArray[np.uint8]) -> ImageMarks | None:
+    """Return where an agent–object encoder sees agent and object in the images; None for other encoders.
+
+    The camera is an affine map that is fitted to what differs from the median image (`fit_camera`); no ground truth is
+    read. A camera that looks from the side bends straight lines, and marks are off by some pixels.
+
+    Args:
+        encoder: the encoder.
+        latents: its latents of all episodes.
+        frames: frames of the data set, ``(F, H, W, C)`` uint8.
+
+    Raises:
+        ValueError: nothing moves in the frames.
+    """
+    if not isinstance(encoder, AgentObjectEncoder):
+        return None
+    agent, object_ = (np.asarray(latents.latents[name], float) for name in ("agent", "object"))
+    some = np.linspace(0, len(agent) - 1, min(len(agent), CAMERA_FRAMES)).astype(int)
+    images = to_images(as_tensor(frames[latents.frame[some]]))
+    changes = background_changes(images, images.median(0).values)
+    camera = fit_camera(changes, *(as_tensor(each[some]).float() for each in (agent, object_))).double().numpy()
+
+    def seen(points: Floats) -> Floats:
+        return np.asarray((points @ camera[:, :-1].T + camera[:, -1] + 1) / 2)
+
+    outline = None if encoder.dim != 2 else seen(_placed_outline(encoder, latents.latents))
+    return ImageMarks(seen(agent), seen(object_), outline)
+
+
+@torch.no_grad()
+def _placed_outline(encoder: AgentObjectEncoder, latents: dict[str, Any]) -> Floats:
+    """Return the outline of the object in every frame, ``(n, K, 2)``, in the units of the displacements."""
+    polygon = encoder.outline_polygon.cpu().double().numpy()
+    count, corners = len(latents["object"]), len(polygon)
+    angle = angles(encoder, latents["orientation"]) if "orientation" in latents else np.zeros(count)
+    turned = rotate(np.tile(polygon, (count, 1)), np.repeat(angle, corners)).reshape(count, corners, 2)
+    return np.asarray(latents["object"][:, None] + turned, float)

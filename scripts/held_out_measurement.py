@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .progress import console, progress_bar
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutMeasurement:
-    """Metrics of an encoder, and why others are missing.
+    """Metrics of an encoder, why others are missing, and what the encoder is not usable for.
 
     Attributes:
         metrics: values by name.
         missing: for each metric that applies to the encoder and could not be measured, a sentence with the reason.
+        warnings: sentences on what was not learned.
     """
 
     metrics: dict[str, float]
     missing: list[str]
+    warnings: list[str] = field(default_factory=list)
 
 
 def measure_on_data(encoder: Encoder, held_out: Transitions) -> HeldOutMeasurement:
@@ -52,19 +54,22 @@ def measure_on_data(encoder: Encoder, held_out: Transitions) -> HeldOutMeasureme
         metrics |= _loss(encoder, held_out)
     except ValueError as error:
         missing.append(f"The held-out loss: {error}.")
-    _report_useless(metrics)
-    return HeldOutMeasurement(metrics | measure_with_ground_truth(encoder, held_out), missing)
+    warnings = _warnings(metrics)
+    for warning in warnings:
+        console.print(warning, markup=False)
+    return HeldOutMeasurement(metrics | measure_with_ground_truth(encoder, held_out), missing, warnings)
 
 
-def _report_useless(metrics: dict[str, float]) -> None:
-    """Say so if the latents predict the next one worse than if nothing changed."""
+def _warnings(metrics: dict[str, float]) -> list[str]:
+    """Return what was not learned: to predict latents better than by no change, or where the object is."""
+    from ..representations.metrics.object_evidence import doubt_of_object
+
     ratio = metrics.get("equivariance_ratio_1", 0.0)
-    if ratio >= 1:
-        console.print(
-            f"The encoder is not usable yet: its predictions are {ratio:.3g} times as wrong as predicting no change. "
-            "Train longer, check that the motion can be seen in the images, or choose another backbone.",
-            markup=False,
-        )
+    useless = (
+        f"The encoder is not usable yet: its predictions are {ratio:.3g} times as wrong as predicting no change. "
+        "Train longer, check that the motion can be seen in the images, or choose another backbone."
+    )
+    return [text for text in (useless if ratio >= 1 else None, doubt_of_object(metrics)) if text]
 
 
 def measure_after_training(
@@ -73,7 +78,7 @@ def measure_after_training(
     transitions: Transitions,
     held_out: Transitions,
     about: dict[str, Any],
-) -> tuple[list[str], Any]:
+) -> tuple[HeldOutMeasurement, Any]:
     """Measure a trained encoder, in its world if there is one, and write down metrics and place in the encoder.
 
     Args:
@@ -84,7 +89,7 @@ def measure_after_training(
         about: further entries of ``measured_on``.
 
     Returns:
-        Which metrics could not be measured and why, and the result of the downstream use in the world, if there is one.
+        What was measured, and the result of the downstream use in the world, if there is one.
     """
     from ..envs.worlds.orbit_world import OrbitWorld
     from .benchmarks.encoder_runs import evaluate_downstream
@@ -94,15 +99,17 @@ def measure_after_training(
     if world_cls is None:
         measured = measure_on_data(encoder, held_out)
         encoder.metrics = measured.metrics
+        if measured.warnings:
+            more["warnings"] = measured.warnings
         encoder.measured_on = describe_measurement(held_out, HELD_OUT_EPISODES, **more)
-        return measured.missing, None
+        return measured, None
     encoder.metrics = measure_trained(encoder, world_cls, held_out)
     source = f"transitions of the world {world_cls.__name__}, collected with another seed"
     encoder.measured_on = describe_measurement(held_out, source, **more)
     used = evaluate_downstream(encoder, world_cls, held_out) if issubclass(world_cls, OrbitWorld) else None
     if used:
         encoder.metrics |= used.metrics
-    return [], used
+    return HeldOutMeasurement(encoder.metrics, []), used
 
 
 def measure_with_ground_truth(encoder: Encoder, held_out: Transitions) -> dict[str, float]:

@@ -18,6 +18,7 @@ from equiact.representations.metrics.object_pose_metrics import (
 from equiact.scripts.benchmarks import data_benchmark, pusht_data
 from equiact.scripts.benchmarks.data_benchmark import DataBenchmark
 from equiact.scripts.benchmarks.data_conditions import CONDITIONS, DataCondition
+from equiact.scripts.benchmarks.drawn_scenes import SCENES
 from equiact.scripts.benchmarks.pusht_data import BAR, EPISODE, STEM, collect_pusht, pusht_errors
 
 
@@ -29,12 +30,14 @@ def test_packages_that_are_missing_are_told_before_the_work(monkeypatch: pytest.
 
 def test_every_condition_of_every_seed_is_a_run(tmp_path: Any) -> None:
     pytest.importorskip("gym_pusht")
-    soccer, pusht = DataBenchmark().experiments([3, 4], "cpu")
+    soccer, pusht, scenes = DataBenchmark().experiments([3, 4], "cpu")
     jobs = soccer.jobs(tmp_path)
     assert [(job.task, job.seed) for job in jobs] == [(name, seed) for seed in (3, 4) for name in CONDITIONS]
     assert len({job.output for job in jobs}) == len(jobs)
     assert [job.seed for job in pusht.jobs(tmp_path)] == [3, 4]
-    assert soccer.name != pusht.name and soccer.configuration == pusht.configuration
+    assert [job.task for job in scenes.jobs(tmp_path)] == [*SCENES, *SCENES]
+    assert len({soccer.name, pusht.name, scenes.name}) == 3
+    assert soccer.configuration == pusht.configuration == scenes.configuration
 
 
 def test_a_condition_is_measured(tmp_path: Any) -> None:

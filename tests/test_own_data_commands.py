@@ -23,7 +23,7 @@ from equiact.scripts.commands.command import describe_foreign_dataset
 from equiact.scripts.commands.encoder_choice import report_slow_backbone
 from equiact.scripts.commands.train import Train
 from equiact.scripts.environment_options import CollectionRule, EnvironmentOptionError, parse_assignments
-from equiact.scripts.held_out_measurement import _report_useless
+from equiact.scripts.held_out_measurement import _warnings
 from equiact.scripts.reports.figure_registry import (
     FIGURES,
     FigureInputs,
@@ -288,6 +288,25 @@ def test_a_dataset_that_minari_wrote_is_trained_on_evaluated_and_encoded(
     assert arrays["agent"].shape == (8 * 26, 2) and arrays["step"].max() == 25
     assert json.loads(str(arrays["metadata"]))["group"] == "R2"
     assert before == {path: path.read_bytes() for path in foreign.rglob("*") if path.is_file()}, "only read"
+
+
+def test_that_no_object_was_found_is_said_in_the_result_the_card_and_the_report(
+    foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The images show a dot that moves, and nothing else."""
+    folder, options = tmp_path / "encoder", ["--data", str(foreign), *RULE]
+    short = ["--encoder", "agent-object", "--steps-scale", "0.003", "--device", "cpu", "--json"]
+    assert main(["train", *options, "--output-dir", str(folder), *short]) == 0
+    captured = capsys.readouterr()
+    warnings = json.loads(captured.out)["warnings"]
+    doubt = warnings[-1]
+    assert "No object was found" in doubt or "cannot be told whether an object was found" in doubt
+    assert doubt[:40] in captured.err
+    assert Encoder.load(folder).measured_on["warnings"] == warnings
+    page = (tmp_path / "encoder-report" / "report.html").read_text()
+    assert "Not learned" in page and doubt[:40] in page
+    assert main(["evaluate", "--encoder", str(folder), "--data", str(foreign), "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == warnings
 
 
 def train_translation(folder: Path, *options: str) -> int:
@@ -694,8 +713,5 @@ def test_images_of_other_layouts_are_named_and_read(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(("ratio", "said"), [(0.99, False), (1.0, True), (5.0, True)])
-def test_an_encoder_that_predicts_worse_than_no_change_is_named(
-    ratio: float, said: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _report_useless({"equivariance_ratio_1": ratio})
-    assert ("not usable yet" in capsys.readouterr().err) == said
+def test_an_encoder_that_predicts_worse_than_no_change_is_named(ratio: float, said: bool) -> None:
+    assert ["not usable yet" in warning for warning in _warnings({"equivariance_ratio_1": ratio})] == [True] * said

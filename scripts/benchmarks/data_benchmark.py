@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from ..collect_and_train import HELD_OUT_SEED, sample_held_out, sample_transitio
 from ..experiments.experiment import Grid, MeasureJob, Values
 from ..experiments.jobs import JobProgress, Resources, chosen_device
 from .data_conditions import CONDITIONS
+from .drawn_scenes import CHANGES, SCENES
+from .drawn_scenes import SIDE as SCENE_SIDE
 from .pusht_data import require_pusht
 
 if TYPE_CHECKING:
@@ -41,15 +43,20 @@ class DataBenchmark:
     any_shape: AgentObjectConfig = field(default_factory=partial(AgentObjectConfig, object_shape="any"))
 
     def experiments(self, seeds: Sequence[int], device: str = "auto") -> list[Grid]:
-        """Return the experiments in Soccer, in every condition, and in gym-pusht.
+        """Return the experiments in Soccer, in every condition, in gym-pusht, and in drawn scenes.
 
         Raises:
             ImportError: a package that the experiment in gym-pusht needs is not installed.
         """
         require_pusht()
         conditions = {name: asdict(condition) for name, condition in CONDITIONS.items()}
+        conditions |= {name: asdict(scene) for name, scene in {**SCENES, **CHANGES}.items()}
         configuration = {**to_dict(self), "conditions": conditions, "device": chosen_device(device)}
-        jobs = {"agent_object_data": self._soccer_jobs, "agent_object_pusht": self._pusht_jobs}
+        jobs = {
+            "agent_object_data": self._soccer_jobs,
+            "agent_object_pusht": self._pusht_jobs,
+            "agent_object_scenes": self._scene_jobs,
+        }
         return [Grid(name, configuration, seeds, partial(_for_all, seeds, make, device)) for name, make in jobs.items()]
 
     def _soccer_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
@@ -88,6 +95,20 @@ class DataBenchmark:
                 seed,
                 resources=Resources.on(device, self.threads),
             )
+        ]
+
+    def _scene_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
+        return [
+            MeasureJob(
+                f"drawn discs, {name}, seed {seed}",
+                folder / f"{name.replace(' ', '_')}-{seed}.json",
+                partial(measure_scene, self, name, seed, device, folder / f"{name}-{seed}.checkpoint"),
+                name,
+                "",
+                seed,
+                resources=Resources.on(device, self.threads),
+            )
+            for name in SCENES
         ]
 
 
@@ -131,10 +152,12 @@ def measure_condition(
     from ...envs.worlds.registry import task_world_class
     from ...representations.metrics.position_metrics import chance, evaluate_encoder
 
-    transitions = CONDITIONS[name].apply(load_transitions(data), seed)
+    condition, count = CONDITIONS[name], benchmark.held_out
+    transitions = condition.apply(load_transitions(data), seed)
     encoder = _train(transitions, benchmark.encoder, seed, device, checkpoint, show)
-    held_out = sample_held_out(
-        WORLD, benchmark.held_out, seed, device, lambda done: show(done, benchmark.held_out, "transitions")
+    held_out = sample_held_out(WORLD, count, seed, device, lambda done: show(done, count, "transitions"))
+    alike = sample_transitions(
+        WORLD, count, seed + HELD_OUT_SEED, device, lambda done: show(done, count, "transitions")
     )
     side = task_world_class(WORLD).arena_side
     found, by_chance = evaluate_encoder(encoder, held_out, side), chance(held_out, side)
@@ -146,6 +169,75 @@ def measure_condition(
         "object RMSE, chance": by_chance["object_rmse_pct"],
         "contact precision": found["contact_precision"],
         "contact recall": found["contact_recall"],
+        **_evidence(encoder, replace(condition, transitions=None).apply(alike, seed)),
+    }
+
+
+def _evidence(encoder: Any, held_out: Transitions) -> Values:
+    """Return the evidence that an object was found, as a user sees it, and whether it is said that none was."""
+    from ...representations.metrics.object_evidence import doubt_of_object, object_evidence
+    from ...representations.metrics.registry import HeldOut
+
+    found = object_evidence(encoder, HeldOut(held_out))
+    evidence = {"evidence of an object": found["object_evidence"]} if "object_evidence" in found else {}
+    return {**evidence, "object refused": float(doubt_of_object(found) is not None)}
+
+
+def measure_scene(
+    benchmark: DataBenchmark, name: str, seed: int, device: str, checkpoint: Path, show: JobProgress
+) -> Values:
+    """Train an encoder in a drawn scene and return its errors; with one object, also where something was changed.
+
+    Args:
+        benchmark: size of the benchmark.
+        name: name of the scene, one of `SCENES`.
+        seed: seed of all data, the weights and the batches.
+        device: device of the encoder.
+        checkpoint: file to resume the training from if it exists.
+        show: shows the progress.
+    """
+    scene, count = SCENES[name], benchmark.held_out
+    transitions = scene.collect(benchmark.transitions, seed, lambda done: show(done, count, "transitions"))
+    encoder = _train(transitions, benchmark.encoder, seed, device, checkpoint, show)
+    held_out = scene.collect(count, seed + HELD_OUT_SEED)
+    values = {
+        "contacts, %": _contact_percent(transitions),
+        **scene_errors(encoder, held_out),
+        **_evidence(encoder, held_out),
+    }
+    if name != next(iter(SCENES)):
+        return values
+    changed = {change: each.collect(count, seed + HELD_OUT_SEED) for change, each in CHANGES.items()}
+    return values | {
+        f"{metric}, {change}": value
+        for change, data in changed.items()
+        for metric, value in scene_errors(encoder, data).items()
+        if metric.endswith("RMSE, %")
+    }
+
+
+def scene_errors(encoder: Any, held_out: Transitions) -> Values:
+    """Return the errors of the agent, and of the object that is the nearest to what the encoder takes for it.
+
+    The predictions are moved by the mean error of the agent: an object that was not found must not move it.
+
+    Args:
+        encoder: the encoder.
+        held_out: transitions of a scene that it was not trained on.
+    """
+    from ...representations.metrics.position_metrics import rmse
+
+    latents, truth = encoder.encode(held_out.frames), held_out.ground_truth
+    agent = truth["agent_pose"]
+    offset = (latents["agent"] - agent).mean(0)
+    errors = {
+        key: rmse(latents["object"] - offset, pose) for key, pose in truth.items() if key.startswith("object_pose")
+    }
+    nearest = truth[min(errors, key=lambda key: errors[key])]
+    return {
+        "agent RMSE, %": 100 * rmse(latents["agent"] - offset, agent) / SCENE_SIDE,
+        "object RMSE, %": 100 * min(errors.values()) / SCENE_SIDE,
+        "object RMSE, chance": 100 * rmse(nearest.mean(0, keepdims=True), nearest) / SCENE_SIDE,
     }
 
 

@@ -84,6 +84,8 @@ CONDITIONS = {
     "random actions": DataCondition(),
     "1 % contacts": DataCondition(contact_share=0.01),
     "0.5 % contacts": DataCondition(contact_share=0.005),
+    "0.1 % contacts": DataCondition(contact_share=0.001),
+    "no contacts": DataCondition(contact_share=0.0),
     "10,000 transitions": DataCondition(transitions=10_000),
     "5,000 transitions": DataCondition(transitions=5_000),
     "noise 10 %, bias 3 %": DataCondition(noise=0.1, bias=0.03),

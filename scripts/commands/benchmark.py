@@ -39,7 +39,8 @@ class Benchmark(RunnerCommand):
     Writes a file of records for each benchmark to the results folder, and everything else to the work folder.
 
     `encoder` measures the errors and the speed of the agent-object encoder, `data` its errors with few transitions,
-    rare contacts, wrong odometry and in gym-pusht, `rl` reinforcement learning on it, and `render` frames per second.
+    rare contacts, wrong odometry, in gym-pusht, and where other things move too, `rl` reinforcement learning on it, and
+    `render` frames per second.
     `class-pose` and `stabilizers` compare encoders of class and pose with baselines in several worlds. `recovery`
     compares methods that recover from perturbations, in both tasks.
     `environments` goes the whole way, from collecting to perturbed policies, in twelve environments of other packages.

@@ -61,8 +61,9 @@ class Evaluate(DataOptions, Command):
         transitions = self.load_for(encoder, data, self.ground_truth)
         held_out, source = unseen_part(encoder, transitions)
         measured = measure_on_data(encoder.to(resolve_device(self.device)), held_out)
-        missing = {"not_measured": measured.missing} if measured.missing else {}
-        return {**measured.metrics, **missing, "measured_on": describe_measurement(held_out, source, data=data.name)}
+        said = {"not_measured": measured.missing, "warnings": measured.warnings}
+        said = {name: sentences for name, sentences in said.items() if sentences}
+        return {**measured.metrics, **said, "measured_on": describe_measurement(held_out, source, data=data.name)}
 
     def _in_world(self, encoder: Encoder) -> dict[str, Any]:
         import torch

@@ -24,7 +24,7 @@ from ..collect_and_train import (
     train_with_bar,
 )
 from ..experiments.provenance import provenance
-from ..held_out_measurement import measure_after_training
+from ..held_out_measurement import HeldOutMeasurement, measure_after_training
 from ..training_data import (
     DataSource,
     load_data_of,
@@ -195,15 +195,16 @@ class Train(DataOptions, Command):
         encoder.save(self.output_dir)  # before it is measured: whatever fails then, the training is not lost
         training = {**vars(report), **provenance()}
         write_json(self.report_dir / "training.json", training)
-        missing, used = measure_after_training(encoder, self.world_cls, transitions, held_out, about)
+        measured, used = measure_after_training(encoder, self.world_cls, transitions, held_out, about)
         encoder.save(self.output_dir)
         decoder = self._train_decoder(encoder, transitions, train_with_bar)
-        self._draw(encoder.to("cpu"), decoder, held_out, used, training, missing)
+        self._draw(encoder.to("cpu"), decoder, held_out, used, training, measured)
         for checkpoint in self._checkpoints():
             remove_checkpoint(checkpoint)
         return {
             **encoder.metrics,
-            **({"not_measured": missing} if missing else {}),
+            **({"not_measured": measured.missing} if measured.missing else {}),
+            **({"warnings": measured.warnings} if measured.warnings else {}),
             "measured_on": encoder.measured_on["source"],
             "seconds": report.seconds,
             "transitions_per_second": report.transitions / report.seconds,
@@ -249,7 +250,13 @@ class Train(DataOptions, Command):
         return held_out
 
     def _draw(
-        self, encoder: Any, decoder: Any, held_out: Transitions, used: Any, training: dict[str, Any], missing: list[str]
+        self,
+        encoder: Any,
+        decoder: Any,
+        held_out: Transitions,
+        used: Any,
+        training: dict[str, Any],
+        measured: HeldOutMeasurement,
     ) -> None:
         """Draw the figures of the encoder's class; for a data set a whole report."""
         from ..reports.encoder_report import EncoderReport, write_encoder_report
@@ -260,9 +267,10 @@ class Train(DataOptions, Command):
             draw_figures(self.report_dir, inputs)
             return
         history, name = training["history"], self.data.name
-        write_encoder_report(
-            self.report_dir, EncoderReport(inputs, name, history, encoder.metrics, missing, provenance=training)
+        report = EncoderReport(
+            inputs, name, history, encoder.metrics, measured.missing, measured.warnings, provenance=training
         )
+        write_encoder_report(self.report_dir, report)
 
     def _train_decoder(self, encoder: Any, transitions: Transitions, train_with_bar: TrainWithBar) -> Any:
         """Return a visualisation decoder of an encoder of class and pose; None for other encoders."""

@@ -20,6 +20,11 @@ DEFINITIONS = {
     "among 32",
     "contact_rate": "share of transitions in which the object’s latent moves more than its noise",
     "contact_consistency": "Cohen’s κ of two signs of contact: the object’s latent moves; the agent’s path meets it",
+    "object_evidence": "probability that the object’s latent moves farther when the agent meets it than when it passes "
+    "by; 0.5: no object was found",
+    "object_evidence_p": "p-value that this probability is 0.5 or less",
+    "passages_met": "times that the agent came near the object, met it and went away",
+    "passages_missed": "times that the agent came near the object, missed it and went away",
     "object_still_ratio": "movement of the object’s latent without contact, divided by that with contact",
     "class_separation": "likeness of the classes of one trajectory, minus that of different ones; 0: no difference",
     "displacement_rms": "root-mean-square displacement of a step",
@@ -51,6 +56,7 @@ class EncoderReport:
         history: metrics of the training, for every 50 updates.
         metrics: metrics on the held-out data.
         missing: why other metrics could not be measured.
+        warnings: sentences on what was not learned.
         provenance: command, commit and machine.
     """
 
@@ -59,6 +65,7 @@ class EncoderReport:
     history: Sequence[dict[str, Any]]
     metrics: Mapping[str, float]
     missing: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,9 +73,16 @@ def write_encoder_report(folder: Path, report: EncoderReport) -> Path:
     """Write ``report.html`` and the figures into a folder, and return the path of the page."""
     name = type(report.inputs.encoder).registered_name
     grid = f'<div style="{GRID}">{"".join(_figures(folder, report))}</div>'
-    sections = [_headline(report.metrics), grid, _metrics(report), _settings(report)]
+    sections = [_warnings(report), _headline(report.metrics), grid, _metrics(report), _settings(report)]
     lead = f"The encoder {name}, trained on {report.data} and measured on held-out episodes"
     return write_page(folder / "report.html", f"equiact · {report.data}", lead, sections)
+
+
+def _warnings(report: EncoderReport) -> str:
+    """Return what was not learned, to be read first; nothing if all was."""
+    if not report.warnings:
+        return ""
+    return section("Not learned", "", "".join(f"<p>{html.escape(warning)}</p>" for warning in report.warnings))
 
 
 def _headline(metrics: Mapping[str, float]) -> str:

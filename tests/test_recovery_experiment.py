@@ -47,6 +47,7 @@ TINY = replace(
     pairs=2,
     calibration_episodes=2,
     magnitude=0.02,
+    sweep_magnitudes=(0.02,),
     sweep_onsets=(),
     episode_length=60,
 )

@@ -11,10 +11,9 @@ from .progress import ProgressCallback, progress_bar
 
 if TYPE_CHECKING:
     from ..agents.exploration.approach_policy import Env
-    from ..agents.exploration.learned_exploration import Exploration
+    from ..agents.exploration.learned_exploration import Exploration, ExplorationConfig
     from ..envs.data.transitions import Transitions
     from ..envs.worlds.world import World
-    from ..representations.encoders.agent_object import AgentObjectConfig
     from ..representations.encoders.encoder import Encoder
     from ..representations.learning.callbacks import TrainingCallback, TrainingReport
     from ..representations.learning.learner import Learner
@@ -43,12 +42,14 @@ def collect_transitions(
         encoder: configuration of the encoder that is to be trained; actions are random if it is of another kind than
             agent-object.
     """
+    from ..agents.exploration.learned_exploration import ExplorationConfig
     from ..representations.encoders.agent_object import AgentObjectConfig
     from ..representations.learning.config import to_dict
 
     if has_object(world) and isinstance(encoder, AgentObjectConfig):
         options = {"world": world, "transitions": count, "seed": seed, "encoder": to_dict(encoder)}
-        return explore_world(world, count, seed, device, rounds_folder(beside, options), encoder).transitions
+        rounds, config = rounds_folder(beside, options), ExplorationConfig(encoder=encoder)
+        return explore_world(world, count, seed, device, rounds, config).transitions
     return collect_at_random(world, count, seed, device)
 
 
@@ -59,15 +60,12 @@ def collect_at_random(world: str, count: int, seed: int, device: str) -> Transit
 
 
 def explore_world(
-    world: str, count: int, seed: int, device: str, work_dir: Path, encoder: AgentObjectConfig | None = None
+    world: str, count: int, seed: int, device: str, work_dir: Path, config: ExplorationConfig
 ) -> Exploration:
     """Explore 64 copies of a world with an object, and show the progress; see `explore_with_bar`."""
     import gymnasium as gym
 
-    from ..agents.exploration.learned_exploration import ExplorationConfig
-
     worlds = gym.make_vec(f"equiact/{world}-v0", num_envs=64, device=device)
-    config = ExplorationConfig() if encoder is None else ExplorationConfig(encoder=encoder)
     return explore_with_bar(worlds, count, seed, device=device, work_dir=work_dir, config=config)
 
 

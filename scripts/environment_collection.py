@@ -17,7 +17,7 @@ from .progress import progress_bar
 from .training_data import name_options
 
 if TYPE_CHECKING:
-    from ..agents.exploration.learned_exploration import Exploration
+    from ..agents.exploration.learned_exploration import Exploration, ExplorationConfig
     from ..envs.data.policy import Policy
     from ..envs.data.transitions import Transitions
 
@@ -212,7 +212,9 @@ def collect_in_environment(
         )
 
 
-def explore_in_environment(options: CollectionEnv, count: int, seed: int, device: str, work_dir: Path) -> Exploration:
+def explore_in_environment(
+    options: CollectionEnv, count: int, seed: int, device: str, work_dir: Path, config: ExplorationConfig
+) -> Exploration:
     """Collect transitions with learned exploration in an environment of any package, and show the progress.
 
     Args:
@@ -221,6 +223,7 @@ def explore_in_environment(options: CollectionEnv, count: int, seed: int, device
         seed: seed of the environment, the actions and the encoders between the rounds.
         device: device of the encoders.
         work_dir: folder for finished rounds, from which an interrupted exploration goes on.
+        config: hyper-parameters of the exploration.
 
     Raises:
         ValueError: an option is wrong; the message names it.
@@ -235,6 +238,7 @@ def explore_in_environment(options: CollectionEnv, count: int, seed: int, device
             displacement=options.reads,
             group=group,
             image_key=options.key_of_images,
+            config=config,
         )
 
 

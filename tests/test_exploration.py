@@ -346,6 +346,27 @@ def test_the_command_collects_with_learned_exploration(
     assert [path.name for path in tmp_path.iterdir()] == ["data"], "finished rounds are removed"
 
 
+def test_the_exploration_is_set_by_options_and_by_a_file(
+    tmp_path: Path, reads_images: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = tmp_path / "data", tmp_path / "explore.yaml"
+    file.write_text("explore: learned\ntransitions: 600\napproach: 0.0\nround_share: 0.2\n")
+    options = ["--env", f"{__name__}:make_pushing", "--num-envs", "2", "--seed", "3", "--config", str(file)]
+    arguments = ["collect", *options, "--round-share", "0.7", "--output-dir", str(folder), "--json"]
+    assert main(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["transitions"] == 600 and len(result["contacts_by_round"]) == 2, "0.3 at random, and all of the rest"
+    config = ExplorationConfig(approach=0.0, round_share=0.7)
+    found = explore(gym.vector.SyncVectorEnv([make_pushing] * 2), 600, seed=3, config=config)
+    assert equal(load_transitions(folder), found.transitions)
+    file.write_text("approach: 0.0\n")
+    assert main([*arguments, "--explore", "random"]) == 1
+    assert "expected --explore learned, since hyper-parameters of it are given" in capsys.readouterr().err
+    file.write_text("aproach: 0.0\n")
+    assert main(arguments) == 1
+    assert "unknown key 'aproach'; did you mean 'approach'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -148,7 +148,14 @@ def test_a_lag_that_hardly_fits_better_is_not_believed() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"largest_lag": -1}, {"largest_bias": -0.1}, {"largest_bias": float("nan")}, {"sure_lag": 0}, {"sure_lag": 1.1}],
+    [
+        {"largest_lag": -1},
+        {"least_neighbours": 0.0},
+        {"largest_bias": -0.1},
+        {"largest_bias": float("nan")},
+        {"sure_lag": 0},
+        {"sure_lag": 1.1},
+    ],
 )
 def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(values))):

@@ -27,8 +27,9 @@ class OdometryConfig:
     """Set which errors of the displacements are looked for.
 
     Attributes:
-        largest_lag: steps by which displacements may be recorded too late or too early. Only as far as most transitions
-            have neighbours: single transitions tell no lag.
+        largest_lag: steps by which displacements may be recorded too late or too early.
+        least_neighbours: share of the transitions that must have neighbours so far away; below, no lag is looked for.
+            Single transitions tell none.
         largest_bias: largest bias in each coordinate, in root-mean-square displacements. A bound keeps the encoder from
             taking all of a movement that is always the same for a bias.
         sure_lag: a lag is believed if its squared error is at most this share of the error without a lag.
@@ -38,11 +39,13 @@ class OdometryConfig:
     """
 
     largest_lag: int = 1
+    least_neighbours: float = 0.5
     largest_bias: float = 0.1
     sure_lag: float = 0.5
 
     def __post_init__(self) -> None:
         check_range(self, "largest_lag", at_least=0)
+        check_range(self, "least_neighbours", above=0, at_most=1)
         check_range(self, "largest_bias", at_least=0)
         check_range(self, "sure_lag", above=0, at_most=1)
 
@@ -75,7 +78,7 @@ class Odometry(nn.Module):
         self._transitions = transitions
         self._config = config
         self._unit = unit
-        self._recorded = recorded = _recorded_at(transitions, config.largest_lag)
+        self._recorded = recorded = _recorded_at(transitions, config)
         self._lags = len(recorded) // 2
         self._complete = as_tensor(np.flatnonzero((recorded >= 0).all(0))).to(device)
         measured = as_tensor(transitions.displacement).to(device) / unit
@@ -157,17 +160,18 @@ class Odometry(nn.Module):
         return (squared / (1 + growth * (steps.abs() - 1))).mean()
 
 
-def _recorded_at(transitions: Transitions, largest_lag: int) -> NDArray[np.int64]:
+def _recorded_at(transitions: Transitions, config: OdometryConfig) -> NDArray[np.int64]:
     """Return the transitions at which the displacement of each was recorded, for each lag; -1 where there is none.
 
     Returns:
-        ``(2·L + 1, N)``, lags from ``-L`` to ``L``, where ``L`` is the largest lag, or 0 if fewer than half of the
-        transitions have all neighbours.
+        ``(2·L + 1, N)``, lags from ``-L`` to ``L``, where ``L`` is the largest lag, or 0 if too few transitions have
+        all neighbours.
     """
     after, before = successor_index(transitions), predecessor_index(transitions)
     late, early = [np.arange(len(after))], [np.arange(len(after))]
-    for _ in range(largest_lag):
+    for _ in range(config.largest_lag):
         late.append(np.where(late[-1] >= 0, after[late[-1]], -1))
         early.append(np.where(early[-1] >= 0, before[early[-1]], -1))
     recorded = np.stack([*reversed(early[1:]), *late])
-    return recorded if (recorded >= 0).all(0).mean() >= 0.5 else recorded[largest_lag : largest_lag + 1]
+    known = (recorded >= 0).all(0).mean() >= config.least_neighbours
+    return recorded if known else recorded[config.largest_lag : config.largest_lag + 1]

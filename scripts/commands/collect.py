@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,9 +12,11 @@ import tyro
 from ..collect_and_train import collect_at_random, explore_world, has_object, rounds_folder
 from ..environment_collection import CollectionEnv, collect_in_environment, explore_in_environment
 from .command import Command
+from .config_options import preview
 from .registry import register_command
 
 if TYPE_CHECKING:
+    from ...agents.exploration.learned_exploration import ExplorationConfig
     from ...envs.data.transitions import Transitions
 
 DEFAULT_WORLD = "Soccer"
@@ -29,8 +32,12 @@ class Collect(Command):
 
     Random actions seldom touch an object. With --explore learned only the first round is random: an agent-object
     encoder learns from it where the object is, half of the next actions go there, and so on. No ground truth is read.
+    `equiact collect --explore learned --help` also shows the hyper-parameters of the exploration and its encoder.
     """
 
+    config: Path | None = None
+    """YAML file with values of options and, with --explore learned, hyper-parameters such as `encoder: {object_shape:
+    any}`. Options on the command line take precedence."""
     world: str | None = None
     """Name of the world; Soccer if neither this nor --env is given."""
     env: str | None = None
@@ -78,6 +85,17 @@ class Collect(Command):
     """Number of transitions."""
     output_dir: Path = Path("runs/data")
     """Folder of the data set; one that equiact wrote is replaced, anything else is refused."""
+    hyperparameters: tyro.conf.Suppress[Any] = None
+    """Configuration of learned exploration; the default one if None."""
+
+    @classmethod
+    def default_config(cls, arguments: Sequence[str]) -> ExplorationConfig | None:
+        given = preview(arguments, "explore", "config")
+        if given["explore"] != "learned" and given["config"] is None:
+            return None
+        from ...agents.exploration.learned_exploration import ExplorationConfig
+
+        return ExplorationConfig()
 
     def run(self) -> dict[str, Any]:
         from ...envs.data.minari_dataset import save_transitions
@@ -120,11 +138,16 @@ class Collect(Command):
             raise ValueError(
                 f"expected a world with an object for --explore learned, got {self._world}; choose --explore random"
             )
+        explores_otherwise = self.hyperparameters is not None and self.hyperparameters != type(self.hyperparameters)()
+        if explores_otherwise and not self._learns():
+            raise ValueError("expected --explore learned, since hyper-parameters of it are given; add it")
         if not self.pixels and (cameras := [name for name in given if name in CAMERA]):
             raise ValueError(f"--{cameras[0]} is an option of ray-traced images; give --pixels, too, or leave it out")
 
     def _collect(self) -> tuple[Transitions, list[float | None]]:
         """Return the transitions, and the share of contacts by round if the exploration was learned."""
+        from ...representations.learning.config import to_dict
+
         env = None if self.env is None else self._collection_env()
         if not self._learns():
             if env is None:
@@ -133,12 +156,22 @@ class Collect(Command):
                 env, self.transitions, self.seed, policy=self.policy, trust_policy=self.trust_policy
             ), []
         options = {name: getattr(self, name) for name in (*OF_ENVIRONMENTS, "env", "world", "transitions", "seed")}
-        rounds = rounds_folder(self.output_dir, {**options, "num_envs": self.num_envs})
+        config = self._exploration
+        options |= {"num_envs": self.num_envs, "config": to_dict(config)}
+        rounds = rounds_folder(self.output_dir, options)
         if env is None:
-            found = explore_world(self._world, self.transitions, self.seed, self.device, rounds)
+            found = explore_world(self._world, self.transitions, self.seed, self.device, rounds, config)
         else:
-            found = explore_in_environment(env, self.transitions, self.seed, self.device, rounds)
+            found = explore_in_environment(env, self.transitions, self.seed, self.device, rounds, config)
         return found.transitions, [each.contact_share for each in found.rounds]
+
+    @property
+    def _exploration(self) -> ExplorationConfig:
+        """Configuration of learned exploration."""
+        from ...agents.exploration.learned_exploration import ExplorationConfig
+
+        config: ExplorationConfig = self.hyperparameters or ExplorationConfig()
+        return config
 
     @property
     def _world(self) -> str:

@@ -32,7 +32,8 @@ def test_every_condition_of_every_seed_is_a_run(tmp_path: Any) -> None:
     pytest.importorskip("gym_pusht")
     soccer, pusht, scenes = DataBenchmark().experiments([3, 4], "cpu")
     jobs = soccer.jobs(tmp_path)
-    assert [(job.task, job.seed) for job in jobs] == [(name, seed) for seed in (3, 4) for name in CONDITIONS]
+    rows = [*((name, "") for name in CONDITIONS), *((name, "supervised") for name in data_benchmark.WITH_SUPERVISED)]
+    assert [(job.task, job.method, job.seed) for job in jobs] == [(*row, seed) for seed in (3, 4) for row in rows]
     assert len({job.output for job in jobs}) == len(jobs)
     assert [job.seed for job in pusht.jobs(tmp_path)] == [3, 4]
     assert [job.task for job in scenes.jobs(tmp_path)] == [*SCENES, *SCENES]
@@ -52,6 +53,10 @@ def test_a_condition_is_measured(tmp_path: Any) -> None:
     assert shown and not run.exists()
     assert values["contacts, %"] == pytest.approx(1, abs=0.2)
     assert 20 < values["object RMSE, chance"] < 50 and values["object RMSE, %"] > 0
+    bound = data_benchmark.measure_supervised(
+        size, "5,000 transitions", 1, "cpu", tmp_path / "data", run, lambda *each: None
+    )
+    assert bound.keys() == {"agent RMSE, %", "object RMSE, %"} and not run.exists()
 
 
 def walk(count: int = 4000, touched: float = 0.05) -> Transitions:

@@ -23,7 +23,7 @@ from equiact.representations.encoders.encoder import to_images
 from equiact.representations.learning.config import ConfigError, OptimConfig, scale_steps
 from equiact.representations.learning.training import train_learner
 from equiact.representations.metrics.position_metrics import chance, locate, rmse
-from equiact.scripts.benchmarks import agent_object_benchmark
+from equiact.scripts.benchmarks import agent_object_benchmark, encoder_rivals
 from equiact.scripts.benchmarks.agent_object_benchmark import AgentObjectBenchmark, measure_rival
 from equiact.scripts.benchmarks.encoder_rivals import rival_learner
 from numpy.typing import NDArray
@@ -232,7 +232,7 @@ def test_the_errors_of_a_rival_are_per_cent_of_the_side(tmp_path: Path, monkeypa
         trained_on.append(len(transitions))
         return SimpleNamespace(network=network)
 
-    monkeypatch.setattr(agent_object_benchmark, "rival_learner", learner)
+    monkeypatch.setattr(encoder_rivals, "rival_learner", learner)
     monkeypatch.setattr("equiact.representations.learning.training.train_learner", lambda *given, **named: None)
     benchmark = AgentObjectBenchmark(transitions=9, held_out=6)
     figures = measure_rival(

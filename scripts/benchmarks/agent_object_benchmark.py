@@ -23,9 +23,8 @@ from ..experiments.executors import available_cores
 from ..experiments.experiment import Grid, MeasureJob
 from ..experiments.jobs import JobProgress, Resources, chosen_device
 from ..experiments.records import Value
-from ..progress import ProgressCallback
 from .agent_object_evaluation import compare_encoder
-from .encoder_rivals import RIVALS, rival_learner
+from .encoder_rivals import RIVALS, train_rival
 from .policy_training import ImagePolicyTrainingJob, PolicyTrainingJob
 from .speed import bare_transitions_per_second, encode_milliseconds
 
@@ -264,18 +263,13 @@ def measure_rival(
     """
     from ...envs.data.minari_dataset import load_transitions
     from ...envs.worlds.registry import task_world_class
-    from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
-    from ...representations.learning.training import train_learner
     from ...representations.metrics.position_metrics import locate, rmse
 
-    checkpoint, side = check_checkpoint(checkpoint), task_world_class(benchmark.world).arena_side
-    transitions = load_transitions(data)
-    learner: Any = rival_learner(name, benchmark.encoder, transitions, side, seed=seed, device=device)
-    callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
-    fingerprint = transitions.fingerprint
-    train_learner(learner, seed=seed, data_fingerprint=fingerprint, checkpoint=checkpoint, callbacks=[callback])
-    found = locate(learner.network.to("cpu").eval(), _held_out(benchmark, seed, device, show))
-    remove_checkpoint(checkpoint)
+    side, transitions = task_world_class(benchmark.world).arena_side, load_transitions(data)
+    rival = train_rival(
+        name, benchmark.encoder, transitions, side, seed=seed, device=device, checkpoint=checkpoint, show=show
+    )
+    found = locate(rival, _held_out(benchmark, seed, device, show))
     return {
         f"agent RMSE, {name}": 100 * rmse(found.agent_predicted, found.agent) / side,
         f"object RMSE, {name}": 100 * rmse(found.object_predicted, found.object) / side,

@@ -16,12 +16,17 @@ from ..experiments.jobs import JobProgress, Resources, chosen_device
 from .data_conditions import CONDITIONS
 from .drawn_scenes import CHANGES, SCENES
 from .drawn_scenes import SIDE as SCENE_SIDE
+from .encoder_rivals import SUPERVISED, train_rival
 from .pusht_data import require_pusht
 
 if TYPE_CHECKING:
     from ...envs.data.transitions import Transitions
 
+Measure = Callable[..., Values]
+"""Has the signature of `measure_condition`."""
 WORLD = "Soccer"
+WITH_SUPERVISED = ("random actions", "10,000 transitions", "5,000 transitions")
+"""Conditions with a supervised upper bound; it reads neither contacts nor displacements."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,17 @@ class DataBenchmark:
             seed,
             resources=Resources.on(device, self.threads),
         )
+
+        def job(name: str, method: str, measure: Measure) -> MeasureJob:
+            run = f"{name.replace(' ', '_')}{method and '-'}{method}-{seed}"
+            measured = partial(measure, self, name, seed, device, data, folder / f"{run}.checkpoint")
+            title = f"{WORLD}, {name}{method and ', '}{method}, seed {seed}"
+            resources = Resources.on(device, self.threads)
+            return MeasureJob(title, folder / f"{run}.json", measured, name, method, seed, [collected], resources)
+
         return [
-            MeasureJob(
-                f"{WORLD}, {name}, seed {seed}",
-                folder / f"{name.replace(' ', '_')}-{seed}.json",
-                partial(measure_condition, self, name, seed, device, data, folder / f"{name}-{seed}.checkpoint"),
-                name,
-                "",
-                seed,
-                [collected],
-                Resources.on(device, self.threads),
-            )
-            for name in CONDITIONS
+            *(job(name, "", measure_condition) for name in CONDITIONS),
+            *(job(name, SUPERVISED, measure_supervised) for name in WITH_SUPERVISED),
         ]
 
     def _pusht_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
@@ -170,6 +174,32 @@ def measure_condition(
         "contact precision": found["contact_precision"],
         "contact recall": found["contact_recall"],
         **_evidence(encoder, replace(condition, transitions=None).apply(alike, seed)),
+    }
+
+
+def measure_supervised(
+    benchmark: DataBenchmark, name: str, seed: int, device: str, data: Path, checkpoint: Path, show: JobProgress
+) -> Values:
+    """Train the encoder on the true positions, an upper bound; the arguments are those of `measure_condition`."""
+    from ...envs.data.minari_dataset import load_transitions
+    from ...envs.worlds.registry import task_world_class
+    from ...representations.metrics.position_metrics import locate, rmse
+
+    count, side = benchmark.held_out, task_world_class(WORLD).arena_side
+    encoder = train_rival(
+        SUPERVISED,
+        benchmark.encoder,
+        CONDITIONS[name].apply(load_transitions(data), seed),
+        side,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        show=show,
+    )
+    found = locate(encoder, sample_held_out(WORLD, count, seed, device, lambda done: show(done, count, "transitions")))
+    return {
+        "agent RMSE, %": 100 * rmse(found.agent_predicted, found.agent) / side,
+        "object RMSE, %": 100 * rmse(found.object_predicted, found.object) / side,
     }
 
 

@@ -6,11 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..collect_and_train import new_learner
+from ..progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ...envs.data.transitions import Transitions
     from ...representations.encoders.agent_object import AgentObjectConfig
     from ...representations.learning.learner import Learner
+    from ..experiments.jobs import JobProgress
 
 SUPERVISED, AS_PUBLISHED = "supervised", "as published"
 RIVALS = (SUPERVISED, AS_PUBLISHED)
@@ -48,3 +52,38 @@ def rival_learner(
     published = PublishedAgentObjectConfig(backbone=config.backbone, side=side)
     published = replace(published, optim=replace(published.optim, steps=steps))
     return new_learner(transitions, published, seed=seed, device=device)
+
+
+def train_rival(
+    name: str,
+    config: AgentObjectConfig,
+    transitions: Transitions,
+    side: float,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+    show: JobProgress,
+) -> Any:
+    """Train a rival (`rival_learner`), and return its encoder on the CPU.
+
+    Args:
+        name: one of `RIVALS`.
+        config: hyper-parameters of the encoder.
+        transitions: the data.
+        side: side of the arena.
+        seed: seed of the weights and the batches.
+        device: where to train.
+        checkpoint: file to resume the training from if it exists.
+        show: shows the progress.
+    """
+    from ...representations.learning.checkpoints import check_checkpoint, remove_checkpoint
+    from ...representations.learning.training import train_learner
+
+    checkpoint = check_checkpoint(checkpoint)
+    learner: Any = rival_learner(name, config, transitions, side, seed=seed, device=device)
+    callback = ProgressCallback(lambda done, total, stage, note: show(done, total, "updates", note))
+    fingerprint = transitions.fingerprint
+    train_learner(learner, seed=seed, data_fingerprint=fingerprint, checkpoint=checkpoint, callbacks=[callback])
+    remove_checkpoint(checkpoint)
+    return learner.network.to("cpu").eval()

@@ -1,6 +1,7 @@
 """Evidence for an object: hand-made scenes in which it is pushed, shakes, moves by itself, or is not there."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,16 @@ def test_too_few_passages_tell_nothing() -> None:
     scene.outline.coefficients.data[0] = math.log(9.0)
     assert set(object_evidence(scene, data).values()) == {0}, "the agent is never away from so large an object"
     assert doubt_of_object({"equivariance_ratio_1": 0.1}) is None, "another encoder"
+
+
+def test_contacts_without_their_passages_tell_nothing() -> None:
+    scene, data = crossings("pushed")
+    steps = data.transitions
+    height = np.abs(scene.positions["agent"][steps.start, 1])
+    met = np.flatnonzero((np.abs(scene.positions["agent"][steps.start, 0] + 0.75) < 1) & (height < RADIUS))
+    parts = {"start": steps.start[met], "end": steps.end[met], "displacement": steps.displacement[met]}
+    only_contacts = HeldOut(replace(steps, **parts))
+    assert "cannot be told" in str(doubt_of_object(object_evidence(scene, only_contacts)))
 
 
 def test_the_evidence_must_be_large_and_sure() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from equiact.representations.metrics.position_metrics import AlignedPositions
 from equiact.scripts.reports.demo_report import write_report
-from equiact.scripts.reports.rollout_video import save_film
+from equiact.scripts.reports.film_files import save_film
 
 
 def test_a_film_and_its_stills_are_written_as_a_whole(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Encode(DataOptions, Command):
     output: Path = Path("runs/latents.parquet")
     """File of the latents, ending in .parquet or .npz; one that this command wrote is replaced."""
     film: Path | None = None
-    """MP4 file of a film; none by default."""
+    """MP4 file of a film, and four of its pictures beside it as a PNG file; none by default."""
     film_episodes: int = 2
     """Number of episodes in the film."""
 
@@ -61,7 +61,7 @@ class Encode(DataOptions, Command):
         """Check, before the work begins, that the film may be written.
 
         Raises:
-            ValueError: it is no MP4 file, or a file of another is there.
+            ValueError: it is no MP4 file, or other files are where film and pictures go.
         """
         from ...envs.storage.artifacts import check_output_file
 
@@ -69,7 +69,8 @@ class Encode(DataOptions, Command):
             return
         if self.film.suffix.lower() != ".mp4":
             raise ValueError(f"expected --film to end in .mp4, got {self.film}")
-        check_output_file(self.film)
+        for path in (self.film, self.film.with_suffix(".png")):
+            check_output_file(path)
 
     def _write_film(self, encoder: Any, latents: Any, transitions: Any) -> None:
         from ..reports.image_marks import image_marks

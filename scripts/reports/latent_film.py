@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as imageio
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ...envs.storage.file_access import write_atomically
 from ..progress import progress_bar
+from .film_files import save_film
 from .html_page import LIGHT
 from .latent_drawings import latent_planes
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from ..latent_files import EpisodeLatents
     from .image_marks import ImageMarks
 
+STILLS = 4
+"""Pictures in the PNG file, from the first episode."""
 Points = Mapping[str, NDArray[np.floating[Any]]]
 
 
@@ -50,7 +51,7 @@ def write_latent_film(
     episodes: int = 2,
     config: LatentFilmConfig = LatentFilmConfig(),
 ) -> None:
-    """Write an MP4 film of the first episodes, and show the progress.
+    """Write an MP4 film of the first episodes, with four pictures of it as a PNG file beside, and show the progress.
 
     The panel shows two coordinates of the agent and of the object, or two principal components of other latents: a dot
     for now, a line for the episode so far, and grey dots for all frames of the data set.
@@ -75,10 +76,9 @@ def write_latent_film(
             for picture in _episode(points, pictures, rows, config):
                 drawn.append(picture)
                 update(len(drawn))
-    options: dict[str, Any] = {"fps": config.fps, "codec": "libx264", "macro_block_size": 1}
-    film: Any = imageio.imwrite("<bytes>", np.stack(drawn), extension=".mp4", **options)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, film)
+    stills = np.linspace(0, len(shown[0]) - 1, STILLS).astype(int)
+    save_film(path, drawn, np.concatenate([drawn[index] for index in stills]), config.fps)
 
 
 def _episode(

@@ -17,7 +17,7 @@ from ..benchmarks.recovery_run import RecoveryRun
 from ..benchmarks.recovery_trials import read_outcomes
 from ..collect_and_train import HELD_OUT_SEED
 from ..progress import progress_bar
-from .rollout_video import save_film
+from .film_files import save_film
 
 if TYPE_CHECKING:
     from ...agents.evaluation.paired_evaluation import Trial

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..progress import progress_bar
-from .rollout_video import save_film
+from .film_files import save_film
 
 if TYPE_CHECKING:
     import gymnasium as gym

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import imageio.v3 as imageio
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.batched_envs.world_episodes import WorldEpisodes
 from ...envs.data.rollout import rollout
-from ...envs.storage.file_access import write_atomically
+from .film_files import save_film
 
 if TYPE_CHECKING:
     from ...envs.data.policy import PolicyLike
@@ -73,15 +71,6 @@ def write_video(
             pass
     frames = camera.frames()
     save_film(path, frames, np.concatenate(frames[:8:2], 1), config.fps)
-
-
-def save_film(path: Path, frames: Sequence[Pixels], stills: Pixels, fps: int) -> None:
-    """Write an MP4 file, and an image beside it as a PNG; each appears complete or not at all."""
-    options: dict[str, Any] = {"fps": fps, "codec": "libx264", "macro_block_size": 1}
-    film: Any = imageio.imwrite("<bytes>", np.stack(frames), extension=".mp4", **options)
-    image: Any = imageio.imwrite("<bytes>", stills, extension=".png")
-    write_atomically(path, film)
-    write_atomically(path.with_suffix(".png"), image)
 
 
 class _Camera:

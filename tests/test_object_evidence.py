@@ -91,10 +91,15 @@ def test_an_object_that_turns_when_it_is_met_is_found() -> None:
 
 
 def test_a_passage_lies_between_two_frames_away_from_the_object() -> None:
-    """The agent comes near, meets it in the third step only, and stays near at the end of the second episode."""
-    x = np.array([-3.0, -1.4, -0.6, -0.4, 3.0, 4.0, 3.0, 0.6])
+    """The agent comes near, meets it in the third step only, and stays near at the end of the second episode.
+
+    The passage begins at the second frame, in which the agent is just away: where the object was before is of no
+    account.
+    """
+    x = np.array([-3.0, -0.9, -0.6, -0.4, 3.0, 4.0, 3.0, 0.6])
     agent = np.stack([x, np.zeros(8)], 1)
     object_ = np.zeros((8, 2))
+    object_[0] = [0.0, 5.0]
     object_[4:] = [0.0, 2.0]
     object_[5:] = 0
     start = np.array([0, 1, 2, 3, 5, 6])

@@ -22,14 +22,16 @@ class EvidenceConfig:
 
     Attributes:
         away: clearance from the object, in its radii, from which on the agent is away from it.
+        quantile: share of the passages that missed the object which a movement must exceed.
         fewest: number of passages of each kind below which nothing is said.
-        least: smallest probability `object_evidence` of an encoder that found an object.
-        significance: largest p-value of the test that it is above one half.
+        least: smallest `object_evidence` of an encoder that found an object.
+        significance: largest p-value of the test that the object moves farther when it is met.
     """
 
     away: float = 0.5
-    fewest: int = 5
-    least: float = 0.75
+    quantile: float = 0.9
+    fewest: int = 10
+    least: float = 0.5
     significance: float = 1e-3
 
 
@@ -52,15 +54,16 @@ class Passages(NamedTuple):
 def object_evidence(encoder: Any, held_out: HeldOut, config: EvidenceConfig = EVIDENCE) -> dict[str, float]:
     """Compare how far the object moves when the agent meets it, and when it passes by.
 
-    ``P(m > m')`` for the movement ``m`` of ``z_ext`` over a passage in which the agent's path met the object, and
-    ``m'`` over one in which it came near and missed it; ties count half. What the agent meets lies elsewhere
-    afterwards: an encoder that found the object has a value near 1. Noise of ``z_ext`` that the agent causes by being
-    near is gone when it is away again, and what moves by itself moves in both kinds of passages: the value is about ½.
+    ``P(m > q)`` for the movement ``m`` of ``z_ext`` over a passage in which the agent's path met the object, where
+    ``q`` is a quantile of the movements over passages in which it came near and missed it. What the agent meets lies
+    elsewhere afterwards: an encoder that found the object has a value near 1. Noise of ``z_ext`` that the agent causes
+    by being near is gone when it is away again, and what moves by itself moves in both kinds of passages: the value is
+    about 0.1, if ``q`` is larger than nine of ten movements.
 
     Returns:
-        ``object_evidence``, ``P(m > m')``, and ``object_evidence_p``, the p-value of the test of Mann and Whitney
-        that it is ½ at most; ``passages_met`` and ``passages_missed``, their numbers. The first two only if there are
-        enough of both. None for other encoders.
+        ``object_evidence``, ``P(m > q)``, and ``object_evidence_p``, the p-value of the test of Mann and Whitney that
+        the object moves no farther when it is met; ``passages_met`` and ``passages_missed``, their numbers. The first
+        two only if there are enough of both. None for other encoders.
     """
     if not isinstance(encoder, AgentObjectEncoder):
         return {}
@@ -68,9 +71,9 @@ def object_evidence(encoder: Any, held_out: HeldOut, config: EvidenceConfig = EV
     values = {"passages_met": float(met.sum()), "passages_missed": float((~met).sum())}
     if min(values.values()) < config.fewest:
         return values
+    share = float((moved_by[met] > np.quantile(moved_by[~met], config.quantile)).mean())
     test = mannwhitneyu(moved_by[met], moved_by[~met], alternative="greater")
-    probability = float(test.statistic) / (values["passages_met"] * values["passages_missed"])
-    return {"object_evidence": probability, "object_evidence_p": float(test.pvalue), **values}
+    return {"object_evidence": share, "object_evidence_p": float(test.pvalue), **values}
 
 
 def find_passages(encoder: AgentObjectEncoder, transitions: Transitions, away: float = EVIDENCE.away) -> Passages:
@@ -128,7 +131,7 @@ def doubt_of_object(metrics: Mapping[str, float], config: EvidenceConfig = EVIDE
 
     Example:
         >>> doubt_of_object({"object_evidence": 0.95, "object_evidence_p": 1e-9})
-        >>> doubt_of_object({"object_evidence": 0.52, "object_evidence_p": 0.4})[:19]
+        >>> doubt_of_object({"object_evidence": 0.12, "object_evidence_p": 0.4})[:19]
         'No object was found'
     """
     if "passages_met" not in metrics and "object_evidence" not in metrics:
@@ -139,12 +142,12 @@ def doubt_of_object(metrics: Mapping[str, float], config: EvidenceConfig = EVIDE
             f"held-out data and passed by {metrics['passages_missed']:.0f} times, expected {config.fewest} of both. "
             "Hold out more episodes, or collect with --explore learned."
         )
-    probability, p_value = metrics["object_evidence"], metrics["object_evidence_p"]
-    if probability >= config.least and p_value <= config.significance:
+    share, p_value = metrics["object_evidence"], metrics["object_evidence_p"]
+    if share >= config.least and p_value <= config.significance:
         return None
     return (
-        f"No object was found: its latent moves farther with probability {probability:.2f} when the agent meets it "
-        f"than when it passes by (p = {p_value:.2g}; expected at least {config.least:g}, ½ is chance). Do not use the "
-        "latent 'object'. There may be too few contacts, more than one object, or something that moves by itself; "
-        "collect with --explore learned, or more."
-    )
+        f"No object was found: in {share:.0%} of the passages in which the agent met it, its latent moves farther than "
+        f"in {config.quantile:.0%} of those that missed it (p = {p_value:.2g}; expected at least {config.least:.0%}, "
+        f"{1 - config.quantile:.0%} is chance). Do not use the latent 'object'. There may be too few contacts, more "
+        "than one object, or something that moves by itself; collect with --explore learned, or more."
+    ).replace("%", " %")

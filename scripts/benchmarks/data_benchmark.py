@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,11 +156,11 @@ def measure_condition(
     from ...envs.worlds.registry import task_world_class
     from ...representations.metrics.position_metrics import chance, evaluate_encoder
 
-    condition, count = CONDITIONS[name], benchmark.held_out
-    transitions = condition.apply(load_transitions(data), seed)
+    count = benchmark.held_out
+    transitions = CONDITIONS[name].apply(load_transitions(data), seed)
     encoder = _train(transitions, benchmark.encoder, seed, device, checkpoint, show)
     held_out = sample_held_out(WORLD, count, seed, device, lambda done: show(done, count, "transitions"))
-    alike = sample_transitions(
+    at_random = sample_transitions(
         WORLD, count, seed + HELD_OUT_SEED, device, lambda done: show(done, count, "transitions")
     )
     side = task_world_class(WORLD).arena_side
@@ -173,7 +173,7 @@ def measure_condition(
         "object RMSE, chance": by_chance["object_rmse_pct"],
         "contact precision": found["contact_precision"],
         "contact recall": found["contact_recall"],
-        **_evidence(encoder, replace(condition, transitions=None).apply(alike, seed)),
+        **_evidence(encoder, at_random),
     }
 
 

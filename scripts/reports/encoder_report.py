@@ -20,9 +20,9 @@ DEFINITIONS = {
     "among 32",
     "contact_rate": "share of transitions in which the object’s latent moves more than its noise",
     "contact_consistency": "Cohen’s κ of two signs of contact: the object’s latent moves; the agent’s path meets it",
-    "object_evidence": "probability that the object’s latent moves farther when the agent meets it than when it passes "
-    "by; 0.5: no object was found",
-    "object_evidence_p": "p-value that this probability is 0.5 or less",
+    "object_evidence": "share of the times that the agent met the object in which its latent moved farther than in "
+    "nine of ten times that the agent passed by; 0.1: no object was found",
+    "object_evidence_p": "p-value that it moves no farther when it is met",
     "passages_met": "times that the agent came near the object, met it and went away",
     "passages_missed": "times that the agent came near the object, missed it and went away",
     "object_still_ratio": "movement of the object’s latent without contact, divided by that with contact",

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .progress import ProgressCallback, progress_bar
+from .progress import ProgressCallback, console, progress_bar
 
 if TYPE_CHECKING:
     from ..agents.exploration.approach_policy import Env
@@ -79,7 +79,7 @@ def rounds_folder(beside: Path, options: Mapping[str, Any]) -> Path:
 def explore_with_bar(
     env: Env, count: int, seed: int, *, device: str, work_dir: Path | None, **options: Any
 ) -> Exploration:
-    """Explore an environment by itself, show the progress, and the share of contacts in every round.
+    """Explore an environment by itself, show the progress, the share of contacts in every round, and any doubt.
 
     Args:
         env: the environment.
@@ -115,6 +115,8 @@ def explore_with_bar(
         )
         shares = [f"{100 * each.contact_share:.0f} %" for each in found.rounds if each.contact_share is not None]
         update(count, note=f"contacts by round: {', '.join(shares) or 'not known'}")
+    if found.doubt:
+        console.print(found.doubt, markup=False)
     return found
 
 

@@ -129,6 +129,25 @@ def test_the_agent_goes_to_the_object_that_was_learned(actions: str, count: int,
         assert share == pytest.approx(true, abs=0.05)
     assert len(found.transitions) == 1000
     assert found.transitions.action is None, "that name is for demonstrations"
+    assert found.doubt is None
+
+
+def test_an_object_that_was_not_found_is_said(
+    reads_images: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The encoder takes a place that nothing is at for the object."""
+    encode = Reader.encode
+
+    def elsewhere(self: Reader, observations: Any) -> Any:
+        noise = np.random.default_rng(0).normal(0.5, 0.001, (len(observations), 2))
+        return encode(self, observations) | {"object": noise}
+
+    monkeypatch.setattr(Reader, "encode", elsewhere)
+    options = ["--env", f"{__name__}:make_pushing", "--transitions", "1000", "--explore", "learned", "--json"]
+    assert main(["collect", *options, "--output-dir", str(tmp_path / "data")]) == 0
+    captured = capsys.readouterr()
+    (warning,) = json.loads(captured.out)["warnings"]
+    assert warning.startswith("No object was found") and warning[:19] in captured.err
 
 
 def test_rounds_end_when_the_contacts_do_not_rise(reads_images: list[int]) -> None:

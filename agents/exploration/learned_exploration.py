@@ -31,6 +31,8 @@ from ...representations.encoders.encoder import translation_dim
 from ...representations.learning.callbacks import TrainingCallback
 from ...representations.learning.config import check_range, scale_steps
 from ...representations.learning.training import train_encoder
+from ...representations.metrics.object_evidence import doubt_of_object, object_evidence
+from ...representations.metrics.registry import HeldOut
 from .approach_policy import ActionPool, ApproachPolicy, DisplacementModel, Env, action_space_of, flatten_actions
 from .saved_rounds import SavedRounds
 
@@ -98,10 +100,13 @@ class Exploration:
     Attributes:
         transitions: all transitions, in the order of the rounds.
         rounds: the rounds.
+        doubt: a sentence that says that the last encoder found no object (`doubt_of_object`); None if it found one, or
+            if none was trained.
     """
 
     transitions: Transitions
     rounds: tuple[ExplorationRound, ...]
+    doubt: str | None = None
 
 
 def explore(
@@ -167,9 +172,11 @@ def explore(
             parts.append(source.collect(len(parts), min(count, total - done), done, policy))
         if encoder is not None:
             shares += [_contact_share(encoder, part) for part in parts[len(shares) :]]
+        whole = replace(concatenate(parts), action=None)
+        doubt = None if encoder is None else doubt_of_object(object_evidence(encoder, HeldOut(whole)))
     saved.remove()
     rounds = [ExplorationRound(len(part), index > 0, *shares[index : index + 1]) for index, part in enumerate(parts)]
-    return Exploration(replace(concatenate(parts), action=None), tuple(rounds))
+    return Exploration(whole, tuple(rounds), doubt)
 
 
 def _first_count(total: int, config: ExplorationConfig) -> int:

@@ -16,8 +16,7 @@ from .config_options import preview
 from .registry import register_command
 
 if TYPE_CHECKING:
-    from ...agents.exploration.learned_exploration import ExplorationConfig
-    from ...envs.data.transitions import Transitions
+    from ...agents.exploration.learned_exploration import Exploration, ExplorationConfig
 
 DEFAULT_WORLD = "Soccer"
 
@@ -105,14 +104,16 @@ class Collect(Command):
         folder = self.check_output("output_dir", "dataset")
         self._check()
         with folder_lock(folder):
-            transitions, contacts = self._collect()
-            save_transitions(transitions, folder)
+            found = self._collect()
+            save_transitions(found.transitions, folder)
+        transitions, contacts = found.transitions, [each.contact_share for each in found.rounds]
         touched = transitions.touched
         return {
             "transitions": len(transitions),
             "frames": len(transitions.frames),
             **({} if touched is None and self.env else {"touched": 0.0 if touched is None else float(touched.mean())}),
             **({"contacts_by_round": contacts} if contacts else {}),
+            **({"warnings": [found.doubt]} if found.doubt else {}),
             **({"group": transitions.group} if self.env else {}),
             "folder": str(self.output_dir),
         }
@@ -144,26 +145,26 @@ class Collect(Command):
         if not self.pixels and (cameras := [name for name in given if name in CAMERA]):
             raise ValueError(f"--{cameras[0]} is an option of ray-traced images; give --pixels, too, or leave it out")
 
-    def _collect(self) -> tuple[Transitions, list[float | None]]:
-        """Return the transitions, and the share of contacts by round if the exploration was learned."""
+    def _collect(self) -> Exploration:
+        """Return the transitions, and the rounds if the exploration was learned."""
+        from ...agents.exploration.learned_exploration import Exploration
         from ...representations.learning.config import to_dict
 
         env = None if self.env is None else self._collection_env()
         if not self._learns():
             if env is None:
-                return collect_at_random(self._world, self.transitions, self.seed, self.device), []
-            return collect_in_environment(
+                return Exploration(collect_at_random(self._world, self.transitions, self.seed, self.device), ())
+            collected = collect_in_environment(
                 env, self.transitions, self.seed, policy=self.policy, trust_policy=self.trust_policy
-            ), []
+            )
+            return Exploration(collected, ())
         options = {name: getattr(self, name) for name in (*OF_ENVIRONMENTS, "env", "world", "transitions", "seed")}
         config = self._exploration
         options |= {"num_envs": self.num_envs, "config": to_dict(config)}
         rounds = rounds_folder(self.output_dir, options)
         if env is None:
-            found = explore_world(self._world, self.transitions, self.seed, self.device, rounds, config)
-        else:
-            found = explore_in_environment(env, self.transitions, self.seed, self.device, rounds, config)
-        return found.transitions, [each.contact_share for each in found.rounds]
+            return explore_world(self._world, self.transitions, self.seed, self.device, rounds, config)
+        return explore_in_environment(env, self.transitions, self.seed, self.device, rounds, config)
 
     @property
     def _exploration(self) -> ExplorationConfig:

@@ -52,6 +52,16 @@ def test_marks_are_where_agent_and_object_are_drawn(dim: int) -> None:
         assert np.median(off) < 1
 
 
+def test_the_same_images_have_the_same_camera() -> None:
+    """Also if a coordinate is always zero, so that the fit has many solutions."""
+    frames, latents, _ = scenes(3)
+    encoder = AgentObjectEncoder((HEIGHT, WIDTH, 3), "R3").eval()
+    found = [image_marks(encoder, episode(latents, "R3"), frames) for _ in range(5)]
+    assert all(each is not None for each in found)
+    for each in found[1:]:
+        np.testing.assert_array_equal(each.agent, found[0].agent)  # type: ignore[union-attr]
+
+
 def test_the_outline_of_a_round_object_has_its_radius() -> None:
     frames, latents, _ = scenes(2)
     encoder = AgentObjectEncoder((HEIGHT, WIDTH, 3), "R2").eval()

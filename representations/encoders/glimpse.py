@@ -78,7 +78,8 @@ def fit_camera(changes: Tensor, agent: Tensor, object_: Tensor) -> Tensor:
     )
     centroid = torch.stack([changes.sum(1) @ columns, changes.sum(2) @ rows], 1)[seen] / total[seen, None]
     ones = torch.ones(len(centroid), 1, device=changes.device)
-    coefficients = torch.linalg.lstsq(torch.cat([agent[seen], object_[seen], ones], 1), centroid).solution
+    design = torch.cat([agent[seen], object_[seen], ones], 1)
+    coefficients = (torch.linalg.pinv(design.double()) @ centroid.double()).to(centroid.dtype)
     dim = agent.shape[1]
     return torch.cat([coefficients[:dim] + coefficients[dim : 2 * dim], coefficients[2 * dim :]]).T
 

@@ -139,7 +139,8 @@ def locate_by_contacts(
     features = _quadratic(embedding)[:, 1:]
     features = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)
     features = torch.cat([torch.ones_like(features[:, :1]), features], 1)
-    start = torch.linalg.lstsq(features.double(), position.double()).solution.to(position.dtype)
+    # The squares of a point on a sphere add up to one, so the columns depend on each other.
+    start = (torch.linalg.pinv(features.double()) @ position.double()).to(position.dtype)
     weights, radius, softness = (each.detach().clone().requires_grad_() for each in (start, log_radius, log_softness))
     optimizer = torch.optim.Adam([weights, radius, softness], config.lr)
     with torch.enable_grad():

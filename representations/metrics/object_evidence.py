@@ -138,9 +138,9 @@ def doubt_of_object(metrics: Mapping[str, float], config: EvidenceConfig = EVIDE
         return None
     if "object_evidence" not in metrics:
         return (
-            f"It cannot be told whether an object was found: the agent met it {metrics['passages_met']:.0f} times on "
-            f"held-out data and passed by {metrics['passages_missed']:.0f} times, expected {config.fewest} of both. "
-            "Hold out more episodes, or collect with --explore learned."
+            f"It cannot be told whether an object was found: the agent met it {metrics['passages_met']:.0f} times "
+            f"and passed by {metrics['passages_missed']:.0f} times, expected {config.fewest} of both. "
+            "Measure on more episodes, or collect with --explore learned."
         )
     share, p_value = metrics["object_evidence"], metrics["object_evidence_p"]
     if share >= config.least and p_value <= config.significance:

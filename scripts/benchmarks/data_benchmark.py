@@ -226,8 +226,8 @@ def measure_scene(
         checkpoint: file to resume the training from if it exists.
         show: shows the progress.
     """
-    scene, count = SCENES[name], benchmark.held_out
-    transitions = scene.collect(benchmark.transitions, seed, lambda done: show(done, count, "transitions"))
+    scene, collected, count = SCENES[name], benchmark.transitions, benchmark.held_out
+    transitions = scene.collect(collected, seed, lambda done: show(done, collected, "transitions"))
     encoder = _train(transitions, benchmark.encoder, seed, device, checkpoint, show)
     held_out = scene.collect(count, seed + HELD_OUT_SEED)
     values = {

@@ -9,6 +9,7 @@ import pytest
 from equiact.envs.data.transitions import Transitions
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from equiact.representations.encoders.translation_encoder import TranslationEncoder
+from equiact.representations.learning.config import ConfigError
 from equiact.representations.metrics.object_evidence import (
     EvidenceConfig,
     doubt_of_object,
@@ -150,6 +151,14 @@ def test_the_evidence_is_the_share_that_moves_farther_than_nine_of_ten_that_were
     after[met[:10], :, 0] = 0.08
     after[met[10:16], :, 0] = 0.098
     assert object_evidence(scene, data)["object_evidence"] == pytest.approx(6 / len(met))
+
+
+@pytest.mark.parametrize(
+    "values", [{"away": -0.1}, {"quantile": 1.0}, {"fewest": 0}, {"least": 1.1}, {"significance": 0.0}]
+)
+def test_values_out_of_range_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        EvidenceConfig(**values)
 
 
 def test_the_evidence_is_that_of_agent_and_object_only() -> None:

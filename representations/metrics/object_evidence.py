@@ -13,6 +13,7 @@ from scipy.stats import mannwhitneyu
 from ...envs.data.trajectories import trajectories
 from ...envs.data.transitions import Transitions
 from ..encoders.agent_object import AgentObjectEncoder
+from ..learning.config import check_range
 from .registry import HeldOut, register_ground_truth_free_metric
 
 
@@ -26,6 +27,9 @@ class EvidenceConfig:
         fewest: number of passages of each kind below which nothing is said.
         least: smallest `object_evidence` of an encoder that found an object.
         significance: largest p-value of the test that the object moves farther when it is met.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     away: float = 0.5
@@ -33,6 +37,13 @@ class EvidenceConfig:
     fewest: int = 10
     least: float = 0.5
     significance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_range(self, "away", at_least=0)
+        check_range(self, "quantile", above=0, below=1)
+        check_range(self, "fewest", at_least=1)
+        check_range(self, "least", at_least=0, at_most=1)
+        check_range(self, "significance", above=0, at_most=1)
 
 
 EVIDENCE = EvidenceConfig()

@@ -8,7 +8,7 @@ import pytest
 from equiact.envs.batched_envs.batch_step import BatchObservation, BatchStep
 from equiact.envs.data.collect import collect
 from equiact.envs.data.exploration import ObjectExploration
-from equiact.envs.data.policy import RandomPolicy
+from equiact.envs.data.policy import PersistentPolicy, RandomPolicy
 from equiact.envs.data.rollout import rollout
 from equiact.envs.data.transition_recorder import TransitionRecorder
 from equiact.envs.data.transitions import Transitions, equal
@@ -146,6 +146,40 @@ def test_exploration_moves_in_all_directions():
     displacement = collect(make_worlds(8), transitions=800, seed=0).displacement
     assert np.abs(displacement.mean(0)).max() < 0.05
     assert (displacement.min(0) < -0.25).all() and (displacement.max(0) > 0.25).all()
+
+
+def test_persistent_actions_cross_the_workspace():
+    worlds = gym.make_vec("equiact/Push-v0", num_envs=16, **SMALL)
+    spread = {}
+    for policy in (PersistentPolicy(worlds), RandomPolicy(worlds)):
+        transitions = collect(worlds, 2000, 0, policy=policy)
+        pose = transitions.ground_truth["agent_pose"]
+        spread[type(policy)] = pose.std(0) / np.ptp(worlds.unwrapped.world.reach, axis=0)
+    assert (spread[PersistentPolicy] > 0.31).all()  # 0.29 is a uniform distribution
+    assert (spread[PersistentPolicy] > 1.1 * spread[RandomPolicy]).all()
+
+
+@pytest.mark.parametrize("change", [0.05, 0.5, 1.0])
+def test_persistent_actions_change_as_often_as_they_should(change):
+    env = gym.vector.SyncVectorEnv([lambda: Dot(), lambda: Dot()])
+    env.single_action_space = gym.spaces.Box(-1.0, 1.0, (2,))
+    policy, state, actions = PersistentPolicy(env, change=change), None, []
+    policy.seed(np.random.default_rng(1))
+    for _ in range(1500):
+        action, state = policy.predict(np.zeros((2, 3)), state)
+        actions.append(action)
+    changed = (np.diff(actions, axis=0) != 0).all(-1)
+    assert changed.mean() == pytest.approx(change, abs=0.03)
+    both = (changed[:, 0] & changed[:, 1]).mean()
+    assert both == pytest.approx(change**2, abs=0.03)  # each environment changes by itself
+
+
+def test_persistent_actions_of_other_kinds():
+    transitions = collect(Dot(), 40, 0, policy=PersistentPolicy(Dot(), change=0.2), group="R2", displacement=moved)
+    assert (transitions.displacement[1:] == transitions.displacement[:-1]).all(1).mean() > 0.3
+    for change in (0, 1.5):
+        with pytest.raises(ValueError, match=rf"\(0, 1\], got {change}"):
+            PersistentPolicy(Dot(), change=change)
 
 
 def test_progress_is_reported():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from equiact.envs.data.collect import collect
-from equiact.envs.data.exploration import WaypointExploration
+from equiact.envs.data.policy import PersistentPolicy
 from equiact.envs.data.transitions import Transitions
 from equiact.representations.baselines.autoencoder import Autoencoder, AutoencoderConfig, AutoencoderLearner
 from equiact.representations.encoders.translation_encoder import (
@@ -19,21 +19,13 @@ from equiact.representations.learning.training import train_learner
 
 def explored(count, seed, resolution=32):
     worlds = gym.make_vec("equiact/Push-v0", num_envs=16, resolution=(resolution, resolution), device="cpu")
-    return collect(worlds, count, seed, policy=WaypointExploration(worlds))
+    return collect(worlds, count, seed, policy=PersistentPolicy(worlds))
 
 
 def error(encoder, transitions):
     """Return the root-mean-square distance of the latent from the hand, up to one translation, in metres."""
     difference = encoder.eval().encode(transitions.frames)["agent"] - transitions.ground_truth["agent_pose"]
     return float(np.sqrt(((difference - difference.mean(0)) ** 2).sum(1).mean()))
-
-
-def test_roaming_sees_the_whole_workspace():
-    transitions = explored(3000, 0, resolution=16)
-    low, high = transitions.ground_truth["agent_pose"].min(0), transitions.ground_truth["agent_pose"].max(0)
-    np.testing.assert_allclose(low, [-0.28, -0.24, 0.016], atol=0.02)
-    np.testing.assert_allclose(high, [0.28, 0.26, 0.25], atol=0.02)
-    assert transitions.touched is not None and transitions.touched.mean() > 0.05
 
 
 def test_the_hand_is_found_within_seconds():

@@ -150,6 +150,20 @@ def test_an_object_that_was_not_found_is_said(
     assert warning.startswith("No object was found") and warning[:19] in captured.err
 
 
+def test_actions_stay_random_while_no_object_was_found(
+    reads_images: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an encoder of few contacts sees the object, there is mostly nothing."""
+    against, found_one = ({"object_evidence": share, "object_evidence_p": 1e-9} for share in (0.1, 0.9))
+    evidence = iter([against, found_one, found_one])
+    monkeypatch.setattr(learned_exploration, "_evidence", lambda encoder, parts: next(evidence))
+    found = explore(Pushing("relative"), 1000, seed=0)
+    assert [each.approached for each in found.rounds] == [False, False, True]
+    assert reads_images == [300, 650], "another encoder is trained, however many contacts the last one sees"
+    random, still_random, near = touched_by_round(found)
+    assert near > 2 * max(random, still_random) and found.doubt is None
+
+
 def test_rounds_end_when_the_contacts_do_not_rise(reads_images: list[int]) -> None:
     """The reader is perfect from the start: two rounds show that, and the rest is collected at once."""
     found = explore(Pushing("relative"), 1000, seed=0, config=ExplorationConfig(round_share=0.1, least_gain=0.2))

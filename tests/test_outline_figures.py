@@ -9,7 +9,7 @@ import torch
 from equiact.envs.data.transitions import Transitions
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from equiact.scripts.reports.figure_registry import FigureInputs
-from equiact.scripts.reports.outline_figures import draw_outline, on_image, rotate, seen_from_object
+from equiact.scripts.reports.outline_figures import draw_outline, on_image, placed_outline, rotate, seen_from_object
 
 
 def turning(order: int = 1) -> AgentObjectEncoder:
@@ -27,17 +27,19 @@ def held_out() -> Transitions:
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_points_around_the_object_are_shown_where_the_camera_sees_them(order: int) -> None:
+def test_the_outline_is_shown_where_the_camera_sees_the_object(order: int) -> None:
     angle = np.pi / 2
     latents = {
         "object": np.array([[1.0, 0.4]]),
         "orientation": np.array([[np.cos(order * angle), np.sin(order * angle)]]),
         "agent": np.array([[1.0, 1.4]]),
     }
-    found = on_image(turning(order), latents, 0, np.array([[0.0, 0.0], [0.4, 0.0]]))
+    encoder = turning(order)
+    ahead = int(encoder.outline_polygon[:, 0].argmax())
+    places = np.stack([latents["object"][0], placed_outline(encoder, latents)[0, ahead]])
     centre = np.array([0.5 * 0.5 + 0.1, 0.2 - 0.2])
-    expected = np.stack([centre, centre + np.array([0.0, 0.2])])  # the point ahead is a fifth of a unit above
-    np.testing.assert_allclose(found, (expected + 1) / 2 * [64, 32] - 0.5, atol=1e-5)
+    expected = np.stack([centre, centre + np.array([0.0, float(encoder.outline.radius.detach())])])  # ahead is up
+    np.testing.assert_allclose(on_image(encoder, places), (expected + 1) / 2 * [64, 32] - 0.5, atol=1e-4)
     np.testing.assert_allclose(seen_from_object(turning(order), latents, np.array([0])), [[1.0, 0.0]], atol=1e-6)
 
 

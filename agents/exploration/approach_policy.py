@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
-from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
+from ...envs.data.policy import batch_actions
 from ...representations.encoders.agent_object import AgentObjectEncoder
 
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any]
@@ -83,10 +83,7 @@ class ActionPool:
     def take(self, chosen: NDArray[np.int64]) -> Any:
         """Return a batch of the actions with these indices, as the environment expects it."""
         actions = [self._actions[index] for index in chosen]
-        if not self._batched:
-            return actions
-        empty: Any = create_empty_array(self._space, len(actions))
-        return concatenate(self._space, actions, empty)
+        return batch_actions(self._space, actions) if self._batched else actions
 
 
 def action_space_of(env: Env) -> gym.Space[Any]:

@@ -2,7 +2,8 @@
 
 Few random actions touch an object, and an agent–object encoder learns from touches. So the first transitions are
 random. An encoder that is trained on them roughly knows where the object is, and in the next round half of the actions
-lead there (`ApproachPolicy`). Images and displacements are all that is read.
+lead there (`ApproachPolicy`). If it found no object (`doubt_of_object`), they stay random. Images and displacements are
+all that is read.
 """
 
 from __future__ import annotations
@@ -159,24 +160,44 @@ def explore(
     saved = SavedRounds(work_dir, {"seed": seed, "transitions": total, "config": asdict(config)})
     source = _Source(env, seed, displacement, group, image_key, autoreset, saved, progress)
     with saved.locked():
-        parts = [source.collect(0, first, 0, RandomPolicy(env))]
+        parts, approached = [source.collect(0, first, 0, RandomPolicy(env))], [False]
         shares: list[float] = []
         encoder, learns = None, True
         while (done := sum(map(len, parts))) < total:
             if encoder is None or learns:
                 encoder = _train(parts, config, seed, device, saved.checkpoint(len(parts)), callbacks)
                 shares = [_contact_share(encoder, part) for part in parts]
-                learns = _still_gains(shares, config.least_gain)
+                lost = _found_nothing(_evidence(encoder, parts))
+                learns = lost or _still_gains(shares, config.least_gain)
             count = max(1, round(config.round_share * total)) if learns else total
-            policy = _approach_policy(encoder, parts, env, config, stream_seed(seed, f"policy {len(parts)}"))
+            policy: Policy = RandomPolicy(env)
+            if not lost:
+                policy = _approach_policy(encoder, parts, env, config, stream_seed(seed, f"policy {len(parts)}"))
+            approached.append(not lost)
             parts.append(source.collect(len(parts), min(count, total - done), done, policy))
         if encoder is not None:
             shares += [_contact_share(encoder, part) for part in parts[len(shares) :]]
-        whole = replace(concatenate(parts), action=None)
-        doubt = None if encoder is None else doubt_of_object(object_evidence(encoder, HeldOut(whole)))
+        doubt = None if encoder is None else doubt_of_object(_evidence(encoder, parts))
     saved.remove()
-    rounds = [ExplorationRound(len(part), index > 0, *shares[index : index + 1]) for index, part in enumerate(parts)]
-    return Exploration(whole, tuple(rounds), doubt)
+    seen: list[float | None] = [*shares] or [None]
+    described = zip(map(len, parts), approached, seen, strict=True)
+    rounds = tuple(ExplorationRound(*each) for each in described)
+    return Exploration(_whole(parts), rounds, doubt)
+
+
+def _evidence(encoder: AgentObjectEncoder, parts: list[Transitions]) -> dict[str, float]:
+    """Return the evidence for an object in all rounds so far."""
+    return object_evidence(encoder, HeldOut(_whole(parts)))
+
+
+def _found_nothing(evidence: dict[str, float]) -> bool:
+    """Return whether evidence speaks against an object; too few passages speak neither for one nor against it."""
+    return "object_evidence" in evidence and doubt_of_object(evidence) is not None
+
+
+def _whole(parts: list[Transitions]) -> Transitions:
+    """Return all rounds as one data set; their ``action`` is not kept, that name is for demonstrations."""
+    return replace(concatenate(parts), action=None)
 
 
 def _first_count(total: int, config: ExplorationConfig) -> int:

@@ -9,12 +9,13 @@ which no learned policy may. It must be constructed with the world that it reads
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from ..batched_envs.batch_rows import count_rows
@@ -132,6 +133,66 @@ class RandomPolicy:
         self._space.seed(int(self._generator.integers(2**31)))
         action = self._space.sample()
         return (action if self._batched else [action]), None
+
+
+class PersistentPolicy:
+    """Repeat a random action for a while, then draw another one; ignore the observation.
+
+    An action is repeated ``1 / change`` times on average. So the agent crosses its workspace also where one step covers
+    a small part of it, which independent random actions seldom do.
+
+    Args:
+        env: a single or a vector environment.
+        change: probability of another action in each step, in (0, 1].
+        seed: of the actions; `collect` replaces it by its own.
+
+    Raises:
+        ValueError: ``change`` is out of range.
+
+    Example:
+        >>> policy = PersistentPolicy(gym.make("equiact/Push-v0"), change=0.01)
+        >>> first, state = policy.predict(np.zeros((1, 64, 64, 3)))
+        >>> second, state = policy.predict(np.zeros((1, 64, 64, 3)), state)
+        >>> np.array_equal(first, second)
+        True
+    """
+
+    def __init__(
+        self, env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any], *, change: float = 0.2, seed: int = 0
+    ) -> None:
+        if not 0 < change <= 1:
+            raise ValueError(f"expected a probability `change` in (0, 1], got {change}")
+        self._batched = isinstance(env, VectorEnv)
+        self._space: gym.Space[Any] = env.single_action_space if isinstance(env, VectorEnv) else env.action_space
+        self._change = change
+        self._generator = np.random.default_rng(seed)
+
+    def seed(self, generator: np.random.Generator) -> None:
+        """Draw all random numbers from this generator from now on."""
+        self._generator = generator
+
+    def predict(
+        self, observation: Any, state: list[Any] | None = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[Any, list[Any]]:
+        """Return actions, and the same as the state."""
+        self._space.seed(int(self._generator.integers(2**31)))
+        if state is None:
+            actions = [self._space.sample() for _ in range(count_rows(observation))]
+        else:
+            changed = self._generator.random(len(state)) < self._change
+            actions = [self._space.sample() if new else old for new, old in zip(changed, state, strict=True)]
+        return (batch_actions(self._space, actions) if self._batched else actions), actions
+
+
+def batch_actions(space: gym.Space[Any], actions: Sequence[Any]) -> Any:
+    """Return actions of single environments as a batch, as a vector environment expects it.
+
+    Example:
+        >>> batch_actions(gym.spaces.Box(-1.0, 1.0, (2,)), [np.zeros(2), np.ones(2)]).tolist()
+        [[0.0, 0.0], [1.0, 1.0]]
+    """
+    empty: Any = create_empty_array(space, len(actions))
+    return concatenate(space, actions, empty)
 
 
 class UniformPolicy:

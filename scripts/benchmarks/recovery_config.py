@@ -23,7 +23,7 @@ class RecoveryExperimentConfig:
 
     Attributes:
         demonstrations: number of episodes of the expert to learn from.
-        exploration_transitions: number of transitions that the encoders are trained on.
+        exploration_transitions: number of transitions that the encoders are trained on beside the demonstrations.
         pairs: number of paired trials.
         sweep_pairs: number of paired trials in every condition of the sweep, and of every ablation.
         calibration_episodes: number of episodes to calibrate a trigger on.

@@ -76,7 +76,8 @@ class RecoveryJobs:
     def encoder(self, name: str) -> RecoveryJob:
         """Return the job that trains an encoder."""
         work = partial(self.run.train_encoder, name)
-        return self._job(f"train {name} encoder", self.run.folder / name, work, [self.exploration()])
+        needs = [self.exploration(), self.demonstrations()]
+        return self._job(f"train {name} encoder", self.run.folder / name, work, needs)
 
     def density(self, encoder: str, family: str) -> RecoveryJob:
         """Return the job that fits a density in the latent of an encoder."""

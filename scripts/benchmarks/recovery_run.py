@@ -90,12 +90,12 @@ class RecoveryRun:
         save_transitions(self.demonstrate(self.config.demonstrations, show=show), self.folder / "demonstrations")
 
     def collect_exploration(self, show: JobProgress) -> None:
-        """Collect transitions all over the workspace."""
+        """Collect transitions all over the workspace, with random actions that are repeated for a while."""
         import gymnasium as gym
 
         from ...envs.data.collect import collect
-        from ...envs.data.exploration import WaypointExploration
         from ...envs.data.minari_dataset import save_transitions
+        from ...envs.data.policy import PersistentPolicy
 
         worlds = gym.make_vec(f"equiact/{self.world_cls.__name__}-v0", num_envs=64, device=self.device)
         count = self.config.exploration_transitions
@@ -103,7 +103,7 @@ class RecoveryRun:
             worlds,
             count,
             self.seed,
-            policy=WaypointExploration(worlds),
+            policy=PersistentPolicy(worlds),
             progress=lambda done: show(done, count, "transitions"),
         )
         save_transitions(data, self.folder / "exploration")
@@ -137,13 +137,15 @@ class RecoveryRun:
     # Training ---------------------------------------------------------------------------------------------------------
 
     def train_encoder(self, name: str, show: JobProgress) -> None:
-        """Train an encoder on the exploration, and save it."""
+        """Train an encoder on exploration and demonstrations, and save it."""
         import torch
 
+        from ...envs.data.transitions import concatenate
         from ...representations.encoders.registry import make_encoder, make_learner
         from ...representations.learning.checkpoints import remove_checkpoint
 
-        data = self.load("exploration")
+        parts = [self.load(name) for name in ("exploration", "demonstrations")]
+        data = concatenate([replace(each, action=None) for each in parts])
         torch.manual_seed(self.seed)
         encoder = make_encoder(self.encoder_config(name), SHAPE, data.group)
         self.fit(name, make_learner(encoder, data), data.fingerprint, show)

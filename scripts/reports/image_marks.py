@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...representations.encoders.agent_object import AgentObjectEncoder
 from ...representations.encoders.encoder import as_tensor, to_images
 from ...representations.encoders.glimpse import background_changes, fit_camera
-from .outline_figures import angles, rotate
+from .outline_figures import placed_outline
 
 if TYPE_CHECKING:
     from ..latent_files import EpisodeLatents
@@ -82,15 +81,5 @@ def image_marks(encoder: Any, latents: EpisodeLatents, frames: NDArray[np.uint8]
     def seen(points: Floats) -> Floats:
         return np.asarray((points @ camera[:, :-1].T + camera[:, -1] + 1) / 2)
 
-    outline = None if encoder.dim != 2 else seen(_placed_outline(encoder, latents.latents))
+    outline = None if encoder.dim != 2 else seen(placed_outline(encoder, latents.latents))
     return ImageMarks(seen(agent), seen(object_), outline)
-
-
-@torch.no_grad()
-def _placed_outline(encoder: AgentObjectEncoder, latents: dict[str, Any]) -> Floats:
-    """Return the outline of the object in every frame, ``(n, K, 2)``, in the units of the displacements."""
-    polygon = encoder.outline_polygon.cpu().double().numpy()
-    count, corners = len(latents["object"]), len(polygon)
-    angle = angles(encoder, latents["orientation"]) if "orientation" in latents else np.zeros(count)
-    turned = rotate(np.tile(polygon, (count, 1)), np.repeat(angle, corners)).reshape(count, corners, 2)
-    return np.asarray(latents["object"][:, None] + turned, float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,9 +37,8 @@ def draw_outline(path: Path, inputs: FigureInputs) -> None:
     if not encoder.config.has_outline:
         return
     latents = encoder.encode(held_out.frames)
-    polygon = encoder.outline_polygon.cpu().double().numpy()
-    polygon = np.concatenate([polygon, polygon[:1]])
     shown = np.linspace(0, len(held_out.frames) - 1, IMAGES).astype(int)
+    outlines = placed_outline(encoder, {name: latent[shown] for name, latent in latents.items()})
     touching = seen_from_object(encoder, latents, held_out.end[moved(encoder, latents, held_out)][:CONTACTS])
 
     def draw(figure: Figure) -> None:
@@ -46,11 +46,11 @@ def draw_outline(path: Path, inputs: FigureInputs) -> None:
         for column, frame in enumerate(shown):
             axes = figure.add_subplot(grid[0, column])
             axes.imshow(held_out.frames[frame].squeeze())
-            axes.plot(*on_image(encoder, latents, frame, polygon).T, color="tab:red")
+            axes.plot(*on_image(encoder, closed(outlines[column])).T, color="tab:red")
             axes.set_axis_off()
         axes = figure.add_subplot(grid[1, :])
         axes.scatter(touching[:, 0], touching[:, 1], s=5, color="tab:blue", label="agent, when the object moved")
-        axes.plot(*polygon.T, color="tab:red", label="outline")
+        axes.plot(*closed(outline_polygon(encoder)).T, color="tab:red", label="outline")
         axes.set_aspect("equal")
         axes.set_xlabel("units of the displacements")
         axes.legend()
@@ -75,14 +75,31 @@ def moved(encoder: AgentObjectEncoder, latents: dict[str, Floats], held_out: obj
     return np.asarray(encoder.movement(latents, held_out) > threshold)  # type: ignore[arg-type]
 
 
-def on_image(encoder: AgentObjectEncoder, latents: dict[str, Floats], frame: int, polygon: Floats) -> Floats:
-    """Return points around the object in pixels of a frame, as the learned camera sees them, ``(N, 2)``."""
-    angle = angles(encoder, latents["orientation"][frame : frame + 1])
-    place = latents["object"][frame] + rotate(polygon, np.repeat(angle, len(polygon)))
+def placed_outline(encoder: AgentObjectEncoder, latents: dict[str, Any]) -> Floats:
+    """Return the outline where the object is in every frame, ``(n, K, 2)``, in the units of the displacements."""
+    polygon = outline_polygon(encoder)
+    count, corners = len(latents["object"]), len(polygon)
+    angle = angles(encoder, latents["orientation"]) if "orientation" in latents else np.zeros(count)
+    turned = rotate(np.tile(polygon, (count, 1)), np.repeat(angle, corners)).reshape(count, corners, 2)
+    return np.asarray(latents["object"][:, None] + turned, float)
+
+
+def outline_polygon(encoder: AgentObjectEncoder) -> Floats:
+    """Return the corners of the outline in the coordinates of the object, ``(K, 2)``."""
+    return np.asarray(encoder.outline_polygon.cpu().double().numpy())
+
+
+def on_image(encoder: AgentObjectEncoder, places: Floats) -> Floats:
+    """Return places ``(N, 2)`` in pixels of an image, as the learned camera sees them."""
     camera = encoder.glimpse.camera.cpu().double().numpy()
-    seen = place / float(encoder.unit) @ camera[:, :2].T + camera[:, 2]
+    seen = places / float(encoder.unit) @ camera[:, :2].T + camera[:, 2]
     height, width = encoder.shape[:2]
     return np.asarray((seen + 1) / 2 * [width, height] - 0.5)
+
+
+def closed(polygon: Floats) -> Floats:
+    """Return the corners of a polygon, and the first one again."""
+    return np.concatenate([polygon, polygon[:1]])
 
 
 def rotate(points: Floats, angle: Floats) -> Floats:

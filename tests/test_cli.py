@@ -61,6 +61,20 @@ def test_the_first_word_alone_names_its_commands(arguments: list[str], capsys: p
     assert "analyze dimension" in shown and "benchmark" not in shown
 
 
+@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: str | None, used: str) -> None:
+    """The variable is read when torch is imported, so it must be there before, also in a fresh process."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = (
+        "import os, sys; from equiact.scripts.cli import main; assert 'torch' not in sys.modules; main(['--version']); "
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    command = [sys.executable, "-c", code]
+    chosen = {"OMP_WAIT_POLICY": given} if given else {}
+    done = subprocess.run(command, env=environment | chosen, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == used
+
+
 def test_an_unknown_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 1
     assert "unknown command 'trian'; did you mean 'train'?" in error_of(capsys)

@@ -194,7 +194,7 @@ def test_classes_with_other_symmetries_are_shown_first() -> None:
 
 def train(world: str, folder: Path, *options: str) -> int:
     """Run ``equiact train`` with few updates."""
-    few = ["--transitions", "300", "--held-out", "2000", "--optim.steps", "3", "--decoder-steps", "4"]
+    few = ["--transitions", "300", "--held-out", "1344", "--optim.steps", "3", "--decoder-steps", "4"]
     return main(["train", "--world", world, "--output-dir", str(folder), "--device", "cpu", *few, *options])
 
 
@@ -286,7 +286,7 @@ def test_train_stopped_at_the_decoder_resumes_there(tmp_path: Path, capsys: pyte
 def _parsed(folder: Path) -> Any:
     from equiact.scripts.cli import parse
 
-    options = ["--transitions", "300", "--held-out", "2000", "--optim.steps", "3", "--decoder-steps", "4"]
+    options = ["--transitions", "300", "--held-out", "1344", "--optim.steps", "3", "--decoder-steps", "4"]
     return parse("train", ["--world", "Sprites", "--device", "cpu", "--output-dir", str(folder), *options])
 
 

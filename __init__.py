@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from .representations.densities.registry import register_density as register_density
     from .representations.encoders.agent_object import AgentObjectConfig as AgentObjectConfig
     from .representations.encoders.agent_object import AgentObjectEncoder as AgentObjectEncoder
+    from .representations.encoders.agent_objects import AgentObjectsConfig as AgentObjectsConfig
+    from .representations.encoders.agent_objects import AgentObjectsEncoder as AgentObjectsEncoder
     from .representations.encoders.class_pose import ClassPoseConfig as ClassPoseConfig
     from .representations.encoders.class_pose import ClassPoseEncoder as ClassPoseEncoder
     from .representations.encoders.encoder import Encoder as Encoder

@@ -202,8 +202,8 @@ def pushed_point(seed: int, count: int, approach: float) -> tuple[Any, Any, Any,
     """Let agents move at random, or towards a point that jumps when it is met.
 
     Returns:
-        Positions of the agent and of the point, and an embedding of the point, a row for each of ``count + 1`` frames;
-        and whether each transition meets it.
+        Positions of the agent and of the point, and noisy, slightly bent coordinates in the image of things on it, a row
+        for each of ``count + 1`` frames; and whether each transition meets it.
     """
     generator = np.random.default_rng(seed)
     radius, step = 0.3, 1.0
@@ -218,9 +218,8 @@ def pushed_point(seed: int, count: int, approach: float) -> tuple[Any, Any, Any,
         met[i] = distance_to_segment(*path) < radius
         push = generator.normal(0, 0.6, 2) if met[i] else 0.0
         object_[i + 1] = np.clip(object_[i] + push, -2.5, 2.5)
-    features = np.tanh(0.35 * object_ @ generator.normal(size=(2, 8)) + generator.normal(0, 0.5, 8))
-    embedding = features / np.linalg.norm(features, axis=1, keepdims=True) + generator.normal(0, 0.01, features.shape)
-    return agent, object_, embedding, met
+    seen = np.tanh(0.1 * object_ @ generator.normal(size=(2, 8)))
+    return agent, object_, seen + generator.normal(0, 0.01, seen.shape), met
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -241,8 +240,8 @@ def test_paths_locate_an_object_that_is_known_in_no_coordinates(seed: int) -> No
         places[start + 1],
         torch.tensor(called),
     )
-    assert found.shape == agent.shape
-    assert affine_r2(found.numpy(), object_) > 0.9
+    assert found.shape == (len(agent), 1, 2)
+    assert affine_r2(found[:, 0].numpy(), object_) > 0.9
     assert affine_r2(agent, object_) < 0.85, "the agent's place alone must not do"
 
 
@@ -276,10 +275,10 @@ def test_first_positions_minimise_the_stated_loss() -> None:
     agent, after = torch.randn(2, 39, 2, generator=generator, dtype=torch.float64)
     start, contact = torch.arange(39), torch.rand(39, generator=generator) < 0.5
     config = PositionMapConfig(scale=0.4, iterations=2000, ridge=0.1)
-    found = locate_by_paths(embedding, start, start + 1, agent, after, contact, config)
+    found = locate_by_paths(embedding, start, start + 1, agent, after, contact, config)[:, 0]
 
-    x, y = embedding.T
-    features = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], 1)
+    scaled = (embedding - embedding.mean(0)) / embedding.std(0)
+    features = torch.cat([torch.ones(40, 1, dtype=torch.float64), scaled], 1)
     solution = (torch.linalg.pinv(features) @ found).requires_grad_()
     place = features @ solution
     path = distance_to_segment(place[:-1][contact], agent[contact], after[contact]).square()
@@ -294,7 +293,7 @@ def test_a_loss_of_contact_corrects_positions_that_are_too_close_together() -> N
     """The first positions are half of the true ones; a loss with its minimum at the true ones is given."""
     generator = torch.Generator().manual_seed(0)
     embedding = functional.normalize(torch.randn(500, 4, generator=generator), dim=1)
-    true = embedding[:, :2] * 2 + embedding[:, 1:3] * embedding[:, 2:4]
+    true = embedding[:, :2] * 2 + embedding[:, 1:3] - 1
 
     def loss(position: Tensor, log_radius: Tensor, log_softness: Tensor) -> Tensor:
         return (position - true).pow(2).mean() + (log_radius - 1).pow(2) + (log_softness + 2).pow(2)
@@ -306,9 +305,9 @@ def test_a_loss_of_contact_corrects_positions_that_are_too_close_together() -> N
     ridge = ContactMapConfig(ridge=1e6)
     kept, _, _ = locate_by_contacts(embedding, true / 2, loss, *start, ridge)
     torch.testing.assert_close(kept, true / 2, atol=0.01, rtol=0)
-    for _ in range(5):  # the columns depend on each other on a sphere; some solvers then differ from run to run
-        again, _, _ = locate_by_contacts(embedding, true / 2, loss, *start)
-        assert torch.equal(again, found)
+    dependent = torch.cat([embedding, embedding], 1)  # with such columns some solvers differ from run to run
+    runs = [locate_by_contacts(dependent, true / 2, loss, *start)[0] for _ in range(5)]
+    assert all(torch.equal(each, runs[0]) for each in runs)
 
 
 def test_the_scale_of_first_positions_is_above_zero() -> None:

@@ -36,7 +36,10 @@ def test_every_condition_of_every_seed_is_a_run(tmp_path: Any) -> None:
     assert [(job.task, job.method, job.seed) for job in jobs] == [(*row, seed) for seed in (3, 4) for row in rows]
     assert len({job.output for job in jobs}) == len(jobs)
     assert [job.seed for job in pusht.jobs(tmp_path)] == [3, 4]
-    assert [job.task for job in scenes.jobs(tmp_path)] == [*SCENES, *SCENES]
+    several = [(name, "all objects") for name in ("two objects", "three objects")]
+    rows = [*((name, "") for name in SCENES), *several]
+    assert [(job.task, job.method) for job in scenes.jobs(tmp_path)] == [*rows, *rows]
+    assert len({job.output for job in scenes.jobs(tmp_path)}) == 2 * len(rows)
     assert len({soccer.name, pusht.name, scenes.name}) == 3
     assert soccer.configuration == pusht.configuration == scenes.configuration
 

@@ -10,7 +10,7 @@ from equiact.representations.learning.config import scale_steps
 from equiact.representations.learning.contact_labels import ContactConfig
 from equiact.representations.learning.segment_geometry import distance_to_segment
 from equiact.scripts.benchmarks import data_benchmark
-from equiact.scripts.benchmarks.data_benchmark import DataBenchmark, scene_errors
+from equiact.scripts.benchmarks.data_benchmark import DataBenchmark, all_object_errors, scene_errors
 from equiact.scripts.benchmarks.drawn_scenes import (
     AGENT_RADIUS,
     CHANGES,
@@ -108,3 +108,20 @@ def test_a_scene_is_measured_also_where_something_was_changed(tmp_path: Any) -> 
     assert values["object refused"] in (0.0, 1.0)
     other = data_benchmark.measure_scene(size, "two objects", 1, "cpu", run, lambda *each: None)
     assert not any(key.endswith(tuple(CHANGES)) for key in other)
+    every = data_benchmark.measure_all_objects(size, "two objects", 1, "cpu", run, lambda *each: None)
+    assert every.keys() == other.keys() and not run.exists()
+
+
+def test_the_error_of_all_objects_is_the_largest_whatever_their_order() -> None:
+    data = DrawnScene(objects=3).collect(400, seed=0)
+    truth, moved = data.ground_truth, np.array([0.3, 0.1])
+    errors = {
+        "object_1": ("object_pose_2", 0.02),
+        "object_2": ("object_pose_0", 0.06),
+        "object_3": ("object_pose_1", 0),
+    }
+    latents = {name: truth[pose] + moved + [error, 0.0] for name, (pose, error) in errors.items()}
+    knowing: Any = SimpleNamespace(encode=lambda frames: {"agent": truth["agent_pose"] + moved, **latents})
+    values = all_object_errors(knowing, data)
+    assert values["object RMSE, %"] == pytest.approx(3, abs=1e-3) and values["agent RMSE, %"] < 1e-4
+    assert 20 < values["object RMSE, chance"] < 40

@@ -25,10 +25,10 @@ Deviations from the paper, and why
   known to be free of contact. Even an agent that draws back from the centre of an object may touch it, if the object is
   not round.
 * **A first map by least squares.** One in five of the first labels is wrong. A network that is trained on them learns
-  to follow the agent. The first ``z_ext`` is therefore a quadratic function of ``w``, fitted to all data at once with a
-  heavy-tailed likelihood (`locate_by_paths`), and then to the likelihood of contact (`locate_by_contacts`): an agent
-  meets the object on its near side, so that positions on paths are too close together. The network is then trained to
-  predict it.
+  to follow the agent. The network of ``w`` sees points in the image, of which some lie on the object. The first
+  ``z_ext`` is therefore a linear function of these points, fitted to all data at once with a heavy-tailed likelihood
+  (`locate_by_paths`), and then to the likelihood of contact (`locate_by_contacts`): an agent meets the object on its
+  near side, so that positions on paths are too close together. The network is then trained to predict it.
 * **A likelihood of contact** replaces the distance to the nearest point of the segment. Objects have a size: the agent
   touches the object at a radius from its centre, ``P(contact) = sigmoid((r − d) / s)`` with ``d`` the distance of
   ``z_ext`` to the segment; ``r`` and ``s`` are learned. Transitions without contact are used as well, and so is the
@@ -133,6 +133,8 @@ class ContrastConfig:
 
     Attributes:
         embedding_dim: coordinates of ``w``.
+        points: points in the image from which ``w`` is computed (`SpatialSoftmaxCNN`); the first map of the object is
+            linear in them.
         temperature: ``τ``, by which squared distances of embeddings are divided.
         agent_temperature: ``τ_int``, by which squared distances of agents are divided, in units of the data.
         groups_per_batch: groups of transitions in a batch whose agents end close to each other.
@@ -142,12 +144,14 @@ class ContrastConfig:
     """
 
     embedding_dim: int = 8
+    points: int = 8
     temperature: float = 0.05
     agent_temperature: float = 0.4
     groups_per_batch: int = 4
 
     def __post_init__(self) -> None:
         check_range(self, "embedding_dim", at_least=2)
+        check_range(self, "points", at_least=1)
         check_range(self, "temperature", above=0)
         check_range(self, "agent_temperature", above=0)
         check_range(self, "groups_per_batch", at_least=1)

@@ -25,7 +25,7 @@ from ..learning.odometry import Odometry
 from ..learning.pair_sampling import PairSampler
 from ..learning.segment_geometry import distance_to_segment
 from .agent_object import AgentObjectEncoder
-from .backbones import make_backbone
+from .backbones import SpatialSoftmaxCNN
 from .encoder import as_tensor, to_images
 from .object_shape_learner import ObjectShapeLearner
 from .registry import register_learner
@@ -39,8 +39,9 @@ class AgentObjectLearner(nn.Module):
 
     Stage ``agent``: ``minimise E ‖z'_int − z_int − a‖²`` over single steps. Stage ``agent, far``: the same over single
     steps and over many. Stage ``contrast``: InfoNCE of an embedding ``w``. Stage ``locate``:
-    ``minimise E ‖z_ext − M·q(w)‖²``. Stage ``contact``: ``minimise −E log(P p₁ + (1 − P) p₀)`` with the probability of
-    contact ``P = sigmoid((r − d)/s)`` and the densities ``p₁`` and ``p₀`` of the movement with contact and without.
+    ``minimise E ‖z_ext − M·q‖²`` with points ``q`` in the image. Stage ``contact``:
+    ``minimise −E log(P p₁ + (1 − P) p₀)`` with the probability of contact ``P = sigmoid((r − d)/s)`` and the densities
+    ``p₁`` and ``p₀`` of the movement with contact and without.
     Stages ``orient`` and ``outline``: see `ObjectShapeLearner`.
 
     Args:
@@ -70,10 +71,11 @@ class AgentObjectLearner(nn.Module):
         network.require_fitting(transitions)
         self.network = network
         self.config = network.config
-        trunk = make_backbone(self.config.backbone, network.shape)
         device = next(network.parameters()).device
+        trunk = SpatialSoftmaxCNN(network.shape, self.config.contrast.points)
         head = nn.Linear(trunk.features, self.config.contrast.embedding_dim)
         self.embedder = nn.Sequential(trunk, head).to(device)
+        self._points = trunk.points
         self._frames = as_tensor(transitions.frames).to(device)
         self._start = as_tensor(transitions.start).to(device)
         self._end = as_tensor(transitions.end).to(device)
@@ -170,7 +172,7 @@ class AgentObjectLearner(nn.Module):
         return loss, {}
 
     def locating_loss(self, generator: torch.Generator) -> Loss:
-        """Return ``E ‖z_ext − M·q(w)‖²``, the error of the network from the first map of the object."""
+        """Return ``E ‖z_ext − M·q‖²``, the error of the network from the first map of the object."""
         size = 2 * self.config.optim.batch_size
         chosen = torch.randint(len(self._frames), (size,), generator=generator).to(self._frames.device)
         position = self.network.locate_roughly(self._frame_images(chosen))
@@ -267,22 +269,46 @@ class AgentObjectLearner(nn.Module):
 
     @torch.no_grad()
     def _locate_by_embedding(self) -> None:
-        """Find the first map of the object: the one whose place tells most about the movements of the embedding.
+        points = self.points()
+        self.start_from(points, self.find_objects(points)[:, 0])
 
-        Its scale, and the radius of contact, are then fitted to the likelihood of contact.
+    def points(self) -> Tensor:
+        """Return the points in the image from which the embedding of every frame is computed, ``(F, 2·points)``."""
+        return self._over_frames(self._points)
+
+    @torch.no_grad()
+    def find_objects(self, points: Tensor, count: int = 1) -> Tensor:
+        """Return first maps of objects: those whose places tell most about the movements of the embedding.
+
+        Args:
+            points: ``(F, k)``, points in every frame.
+            count: ``K``, number of objects.
+
+        Returns:
+            ``(F, K, n)`` positions.
         """
         embedding, window = self._over_frames(self.embed), self.config.contact.window
         moved_by = [movement(embedding, self._start, self._end, frames) for frames in (1, window)]
-        maps = [self._map_by_paths(embedding, moved_by[-1], share) for share in self.config.contact.initial_shares]
+        shares = self.config.contact.initial_shares
+        maps = [self._map_by_paths(points, moved_by[-1], share, count) for share in shares]
+        start, end = (each[:, None] for each in self._paths)
 
         def information(position: Tensor) -> float:
-            distance = distance_to_segment(position[self._start], *self._paths)
-            return sum(contact_information(each, distance) for each in moved_by)
+            nearest = distance_to_segment(position[self._start], start, end).amin(1)
+            return sum(contact_information(each, nearest) for each in moved_by)
 
-        self._fit_to_contacts(embedding, max(maps, key=information))
+        return max(maps, key=information)
 
-    def _fit_to_contacts(self, embedding: Tensor, position: Tensor) -> None:
-        """Alternate between probabilities of contact, and positions and a radius that fit to them."""
+    @torch.no_grad()
+    def start_from(self, points: Tensor, position: Tensor) -> None:
+        """Fit scale and radius of contact of a first map to the likelihood of contact; the network then learns it.
+
+        Probabilities of contact, and positions and a radius that fit to them, are computed in turns.
+
+        Args:
+            points: ``(F, k)``, points in every frame.
+            position: ``(F, n)``, first map of the object.
+        """
         config, outline, softness = self.config.contact, self.network.outline, self.network.log_softness
         everything = torch.arange(len(self._start), device=self._start.device)
 
@@ -295,16 +321,17 @@ class AgentObjectLearner(nn.Module):
         for _ in range(config.map_rounds):
             self.label_contacts(position)
             start = position, loss, outline.coefficients[0], softness, config.contact_map
-            position, outline.coefficients[0], softness[...] = locate_by_contacts(embedding, *start)
+            position, outline.coefficients[0], softness[...] = locate_by_contacts(points, *start)
         self.target_position[:] = position
 
-    def _map_by_paths(self, embedding: Tensor, moved_by: Tensor, share: float) -> Tensor:
-        """Return a first map: alternate between labels for a share of contacts and positions of the object."""
+    def _map_by_paths(self, points: Tensor, moved_by: Tensor, share: float, count: int) -> Tensor:
+        """Return first maps: alternate between labels for a share of contacts and positions of the objects."""
         config = self.config.contact
         for _ in range(config.map_rounds):
             contact = moved_by > torch.quantile(moved_by, 1 - share)
-            position = locate_by_paths(embedding, self._start, self._end, *self._paths, contact, config.initial_fit)
-            moved_by = movement(position, self._start, self._end, config.window)
+            ends = points, self._start, self._end, *self._paths
+            position = locate_by_paths(*ends, contact, config.initial_fit, count)
+            moved_by = movement(position.flatten(1), self._start, self._end, config.window)
         return position
 
     @property

@@ -79,10 +79,13 @@ class SpatialSoftmaxCNN(Backbone):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
+        return functional.relu(self.hidden(self.points(images)))
+
+    def points(self, images: Tensor) -> Tensor:
+        """Return the points in [-1, 1]², all columns before all rows, ``(B, 2·maps)``."""
         maps = self.convolutions(images)
         weight = maps.flatten(2).softmax(-1).view(maps.shape)
-        points = torch.cat([weight.sum(2) @ self.columns, weight.sum(3) @ self.rows], 1)
-        return functional.relu(self.hidden(points))
+        return torch.cat([weight.sum(2) @ self.columns, weight.sum(3) @ self.rows], 1)
 
 
 @register_backbone("strided")

@@ -1,4 +1,4 @@
-"""First maps from embeddings to positions of an object, fitted to labels of contact."""
+"""First maps from points in the image to positions of an object, fitted to labels of contact."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ class PositionMapConfig:
         scale: ``ρ``, distance from which on a residual counts as an outlier, in units of the data.
         iterations: rounds of reweighted least squares.
         ridge: weight of the squared coefficients.
+        movement_weight: ``γ``, weight of an object's movement for its share in a contact, where there are several.
+        temperature: ``τ`` at the start, where there are several objects; it falls to a tenth.
+        starts: random starts, where there are several objects.
 
     Raises:
         ConfigError: a value is out of range.
@@ -28,11 +31,17 @@ class PositionMapConfig:
     scale: float = 0.8
     iterations: int = 30
     ridge: float = 1e-2
+    movement_weight: float = 2.0
+    temperature: float = 0.5
+    starts: int = 4
 
     def __post_init__(self) -> None:
         check_range(self, "scale", above=0)
         check_range(self, "iterations", at_least=1)
         check_range(self, "ridge", above=0)
+        check_range(self, "movement_weight", at_least=0)
+        check_range(self, "temperature", above=0)
+        check_range(self, "starts", at_least=1)
 
 
 @dataclass(frozen=True)
@@ -63,17 +72,18 @@ CONTACT_MAP = ContactMapConfig()
 
 
 def locate_by_paths(
-    embedding: Tensor,
+    points: Tensor,
     start: Tensor,
     end: Tensor,
     agent: Tensor,
     agent_after: Tensor,
     contact: Tensor,
     config: PositionMapConfig = POSITION_MAP,
+    objects: int = 1,
 ) -> Tensor:
-    """Compute first positions of the object, as a quadratic function of the embedding.
+    """Compute first positions of objects, as linear functions of points in the image.
 
-    ``z = M·q(w)``, with ``q`` the monomials up to degree two. ``M`` minimises
+    ``z_k = M_k·(1, q)``, with the coordinates ``q`` of all points. With one object ``M`` minimises
 
     ``Σ_contacts log(1 + d²/ρ²) + ½ Σ_all log(1 + ‖z' − z‖²/ρ²)``, ``d`` the distance from ``z`` to the agent's path,
 
@@ -81,44 +91,83 @@ def locate_by_paths(
     labels of contact is wrong and half of the contacts are missed; heavy tails let the correct ones decide. A network
     that is trained with this loss instead often follows the agent, which is on all its paths.
 
+    With several objects nobody tells which one was met: the one that is near the path, and moves. Each contact belongs
+    to all of them with shares ``s_k = softmax_k((γ log(1 + ‖z'_k − z_k‖²/ρ²) − log(1 + d_k²/ρ²))/τ)``, by which its
+    terms are weighted. They are random at the start, and ``τ`` falls. Of some starts the one is kept whose contacts
+    have the objects that fit best.
+
     Args:
-        embedding: ``(F, k)``, one row for each frame.
+        points: ``(F, k)``, coordinates of points in the image, one row for each frame.
         start: ``(N,)``, index of the first frame of each transition.
         end: ``(N,)``, index of its last frame.
         agent: ``(N, n)``, position of the agent at the start.
         agent_after: ``(N, n)``, its position at the end.
         contact: ``(N,)`` bool, transitions that are taken for contacts.
         config: hyper-parameters of the fit.
+        objects: ``K``, number of objects.
 
     Returns:
-        ``(F, n)`` positions, one row for each frame.
+        ``(F, K, n)`` positions, one row for each frame.
     """
-    features = _quadratic(embedding).double()
+    features = _with_constant(points).double()
     met, moves = features[start[contact]], features[end] - features[start]
     path = agent[contact].double(), agent_after[contact].double()
-    nearest = (path[0] + path[1]) / 2
-    weight_met, weight_still = met.new_ones(len(met)), met.new_ones(len(moves))
-    ridge = config.ridge * torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
-    for _ in range(config.iterations):
-        weighted = (met * weight_met[:, None]).T
-        normal = weighted @ met + 0.5 * (moves * weight_still[:, None]).T @ moves + ridge
-        solution = torch.linalg.solve(normal, weighted @ nearest)
-        nearest = nearest_on_segment(met @ solution, *path)
-        weight_met = 1 / (1 + (met @ solution - nearest).pow(2).sum(1) / config.scale**2)
-        weight_still = 1 / (1 + (moves @ solution).pow(2).sum(1) / config.scale**2)
-    located: Tensor = (features @ solution).to(embedding.dtype)
-    return located
+    generator = torch.Generator().manual_seed(0)
+    fits = []
+    for _ in range(config.starts if objects > 1 else 1):
+        share = torch.rand(len(met), objects, generator=generator, dtype=torch.float64).to(met.device).pow(4)
+        fits.append(_fit_to_paths(met, moves, contact, path, share / share.sum(1, keepdim=True), config))
+    _, solution = min(fits, key=lambda fit: fit[0])
+    return torch.einsum("fk,okn->fon", features, solution).to(points.dtype)
+
+
+def _fit_to_paths(
+    met: Tensor, moves: Tensor, contact: Tensor, path: tuple[Tensor, Tensor], share: Tensor, config: PositionMapConfig
+) -> tuple[float, Tensor]:
+    """Return the loss and ``M``, ``(K, k, n)``, of `locate_by_paths`.
+
+    Args:
+        met: ``(C, k)``, features at the start of contacts.
+        moves: ``(N, k)``, changes of the features in all transitions.
+        contact: ``(N,)`` bool, transitions that are taken for contacts.
+        path: where the agent's paths in the contacts begin and end, ``(C, n)`` each.
+        share: ``(C, K)``, shares of the objects in the contacts at the start.
+        config: hyper-parameters.
+    """
+    objects = range(share.shape[1])
+    begin, end = (each[:, None].expand(-1, len(objects), -1) for each in path)
+    nearest = (begin + end) / 2
+    weight_met, weight_still = share.clone(), moves.new_ones(len(moves), len(objects))
+    ridge = config.ridge * torch.eye(met.shape[1], dtype=met.dtype, device=met.device)
+    for done in range(1, config.iterations + 1):
+        solutions = []
+        for each in objects:
+            weighted = (met * weight_met[:, each, None]).T
+            normal = weighted @ met + 0.5 * (moves * weight_still[:, each, None]).T @ moves + ridge
+            solutions.append(torch.linalg.solve(normal, weighted @ nearest[:, each]))
+        solution = torch.stack(solutions)
+        place = torch.einsum("ck,okn->con", met, solution)
+        nearest = nearest_on_segment(place, begin, end)
+        far = torch.log1p((place - nearest).pow(2).sum(-1) / config.scale**2)
+        moved = torch.log1p(torch.einsum("ck,okn->con", moves, solution).pow(2).sum(-1) / config.scale**2)
+        temperature = config.temperature * (1 - 0.9 * done / config.iterations)
+        misfit = far - config.movement_weight * moved[contact] * (len(objects) > 1)
+        share = torch.softmax(-misfit / temperature, 1)
+        weight_met, weight_still = share * torch.exp(-far), torch.exp(-moved)
+        if len(objects) > 1:
+            weight_still[contact] *= 1 - share
+    return float(misfit.amin(1).sum() + 0.5 * moved.sum()), solution
 
 
 def locate_by_contacts(
-    embedding: Tensor,
+    points: Tensor,
     position: Tensor,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
     log_radius: Tensor,
     log_softness: Tensor,
     config: ContactMapConfig = CONTACT_MAP,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Improve first positions of the object by a loss of contact, as a quadratic function of the embedding.
+    """Improve first positions of the object by a loss of contact, as a linear function of points in the image.
 
     An agent meets an object on the side from which it comes, mostly the side of the middle. Positions that lie on the
     agent's paths (`locate_by_paths`) are therefore too close together, by a factor of up to two where the object is
@@ -126,7 +175,7 @@ def locate_by_contacts(
     a network on batches often does not.
 
     Args:
-        embedding: ``(F, k)``, one row for each frame.
+        points: ``(F, k)``, coordinates of points in the image, one row for each frame.
         position: ``(F, n)``, positions at the start.
         loss: ``loss(position, log_radius, log_softness)``, of the position ``(F, n)`` in every frame.
         log_radius: logarithm of the radius of contact at the start, ``()``.
@@ -136,10 +185,7 @@ def locate_by_contacts(
     Returns:
         The positions ``(F, n)``, the logarithm of the radius, and that of the softness.
     """
-    features = _quadratic(embedding)[:, 1:]
-    features = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)
-    features = torch.cat([torch.ones_like(features[:, :1]), features], 1)
-    # The squares of a point on a sphere add up to one, so the columns depend on each other.
+    features = _with_constant(points)
     start = (torch.linalg.pinv(features.double()) @ position.double()).to(position.dtype)
     weights, radius, softness = (each.detach().clone().requires_grad_() for each in (start, log_radius, log_softness))
     optimizer = torch.optim.Adam([weights, radius, softness], config.lr)
@@ -152,8 +198,7 @@ def locate_by_contacts(
     return (features @ weights).detach(), radius.detach(), softness.detach()
 
 
-def _quadratic(embedding: Tensor) -> Tensor:
-    """Return the monomials up to degree two of every row."""
-    rows, columns = torch.triu_indices(embedding.shape[1], embedding.shape[1])
-    ones = torch.ones(len(embedding), 1, device=embedding.device)
-    return torch.cat([ones, embedding, embedding[:, rows] * embedding[:, columns]], 1)
+def _with_constant(points: Tensor) -> Tensor:
+    """Return one, and the coordinates of the points with mean zero and deviation one, of every row."""
+    scaled = (points - points.mean(0)) / points.std(0).clamp_min(1e-6)
+    return torch.cat([torch.ones_like(points[:, :1]), scaled], 1)

@@ -13,6 +13,7 @@ from scipy.stats import mannwhitneyu
 from ...envs.data.trajectories import trajectories
 from ...envs.data.transitions import Transitions
 from ..encoders.agent_object import AgentObjectEncoder
+from ..encoders.agent_objects import encoders_of_objects
 from ..learning.config import check_range
 from .registry import HeldOut, register_ground_truth_free_metric
 
@@ -71,13 +72,18 @@ def object_evidence(encoder: Any, held_out: HeldOut, config: EvidenceConfig = EV
     by being near is gone when it is away again, and what moves by itself moves in both kinds of passages: the value is
     about 0.1, if ``q`` is larger than nine of ten movements.
 
+    With several objects the values are those of the object with the least evidence.
+
     Returns:
         ``object_evidence``, ``P(m > q)``, and ``object_evidence_p``, the p-value of the test of Mann and Whitney that
         the object moves no farther when it is met; ``passages_met`` and ``passages_missed``, their numbers. The first
         two only if there are enough of both. None for other encoders.
     """
-    if not isinstance(encoder, AgentObjectEncoder):
-        return {}
+    found = [_evidence(each, held_out, config) for each in encoders_of_objects(encoder)]
+    return min(found, key=lambda values: values.get("object_evidence", -1.0), default={})
+
+
+def _evidence(encoder: AgentObjectEncoder, held_out: HeldOut, config: EvidenceConfig) -> dict[str, float]:
     met, moved_by = find_passages(encoder, held_out.transitions, config.away)
     values = {"passages_met": float(met.sum()), "passages_missed": float((~met).sum())}
     if min(values.values()) < config.fewest:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...representations.encoders.agent_object import AgentObjectConfig
+from ...representations.encoders.agent_objects import AgentObjectsConfig, AgentObjectsEncoder
 from ...representations.learning.config import to_dict
 from ..collect_and_train import HELD_OUT_SEED, sample_held_out, sample_transitions, train_for_job
 from ..experiments.experiment import Grid, MeasureJob, Values
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Measure = Callable[..., Values]
 """Has the signature of `measure_condition`."""
 WORLD = "Soccer"
+ALL_OBJECTS = "all objects"
+"""Method of the encoder that is told how many objects there are, and learns all of them."""
 WITH_SUPERVISED = ("random actions", "10,000 transitions", "5,000 transitions")
 """Conditions with a supervised upper bound; it reads neither contacts nor displacements."""
 
@@ -102,17 +105,17 @@ class DataBenchmark:
         ]
 
     def _scene_jobs(self, folder: Path, seed: int, device: str) -> list[MeasureJob]:
+        def job(name: str, method: str, measure: Measure) -> MeasureJob:
+            run = f"{name.replace(' ', '_')}{method and '-'}{method.replace(' ', '_')}-{seed}"
+            measured = partial(measure, self, name, seed, device, folder / f"{run}.checkpoint")
+            title = f"drawn discs, {name}{method and ', '}{method}, seed {seed}"
+            resources = Resources.on(device, self.threads)
+            return MeasureJob(title, folder / f"{run}.json", measured, name, method, seed, resources=resources)
+
+        several = [name for name, scene in SCENES.items() if scene.objects > 1]
         return [
-            MeasureJob(
-                f"drawn discs, {name}, seed {seed}",
-                folder / f"{name.replace(' ', '_')}-{seed}.json",
-                partial(measure_scene, self, name, seed, device, folder / f"{name}-{seed}.checkpoint"),
-                name,
-                "",
-                seed,
-                resources=Resources.on(device, self.threads),
-            )
-            for name in SCENES
+            *(job(name, "", measure_scene) for name in SCENES),
+            *(job(name, ALL_OBJECTS, measure_all_objects) for name in several),
         ]
 
 
@@ -268,6 +271,49 @@ def scene_errors(encoder: Any, held_out: Transitions) -> Values:
         "agent RMSE, %": 100 * rmse(latents["agent"] - offset, agent) / SCENE_SIDE,
         "object RMSE, %": 100 * min(errors.values()) / SCENE_SIDE,
         "object RMSE, chance": 100 * rmse(nearest.mean(0, keepdims=True), nearest) / SCENE_SIDE,
+    }
+
+
+def measure_all_objects(
+    benchmark: DataBenchmark, name: str, seed: int, device: str, checkpoint: Path, show: JobProgress
+) -> Values:
+    """Train an encoder of all objects of a drawn scene, and return its errors; the arguments are as `measure_scene`'s.
+
+    The error of the objects is the largest one, in the order of the latents in which the sum of errors is the smallest.
+    """
+    scene, collected, count = SCENES[name], benchmark.transitions, benchmark.held_out
+    transitions = scene.collect(collected, seed, lambda done: show(done, collected, "transitions"))
+    config = AgentObjectsConfig(**vars(benchmark.encoder), objects=scene.objects)
+    encoder = _train(transitions, config, seed, device, checkpoint, show)
+    held_out = scene.collect(count, seed + HELD_OUT_SEED)
+    return {
+        "contacts, %": _contact_percent(transitions),
+        **all_object_errors(encoder, held_out),
+        **_evidence(encoder, held_out),
+    }
+
+
+def all_object_errors(encoder: AgentObjectsEncoder, held_out: Transitions) -> Values:
+    """Return the errors of the agent, and the largest error of an object, as `scene_errors` does for one.
+
+    Args:
+        encoder: the encoder.
+        held_out: transitions of a scene with as many objects, that it was not trained on.
+    """
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    from ...representations.metrics.position_metrics import rmse
+
+    latents, truth = encoder.encode(held_out.frames), held_out.ground_truth
+    offset = (latents["agent"] - truth["agent_pose"]).mean(0)
+    poses = [pose for key, pose in truth.items() if key.startswith("object_pose")]
+    seen = [latent - offset for key, latent in latents.items() if key.startswith("object_")]
+    errors = np.array([[rmse(latent, pose) for pose in poses] for latent in seen])
+    return {
+        "agent RMSE, %": 100 * rmse(latents["agent"] - offset, truth["agent_pose"]) / SCENE_SIDE,
+        "object RMSE, %": 100 * float(errors[linear_sum_assignment(errors)].max()) / SCENE_SIDE,
+        "object RMSE, chance": 100 * max(rmse(pose.mean(0, keepdims=True), pose) for pose in poses) / SCENE_SIDE,
     }
 
 

@@ -202,8 +202,8 @@ def pushed_point(seed: int, count: int, approach: float) -> tuple[Any, Any, Any,
     """Let agents move at random, or towards a point that jumps when it is met.
 
     Returns:
-        Positions of the agent and of the point, and noisy, slightly bent coordinates in the image of things on it, a row
-        for each of ``count + 1`` frames; and whether each transition meets it.
+        Positions of the agent and of the point, and noisy, slightly bent coordinates in the image of things on it, a
+        row for each of ``count + 1`` frames; and whether each transition meets it.
     """
     generator = np.random.default_rng(seed)
     radius, step = 0.3, 1.0

@@ -17,6 +17,7 @@ from equiact.envs.data.seeds import stream_seed
 from equiact.envs.data.transitions import Transitions, equal
 from equiact.envs.storage.artifacts import ArtifactError
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.agent_objects import AgentObjectsConfig
 from equiact.representations.learning.config import ConfigError, scale_steps
 from equiact.scripts.cli import main
 from equiact.scripts.environment_collection import CollectionEnv
@@ -429,3 +430,8 @@ def test_contacts_become_ten_times_as_frequent_in_soccer() -> None:
     touched = touched_by_round(explore(worlds, 12_000, seed=0, config=ExplorationConfig(encoder=encoder)))
     assert touched[0] == pytest.approx(random.mean(), abs=0.02)
     assert touched[-1] > 8 * touched[0]
+
+
+def test_an_encoder_of_several_objects_is_refused_before_anything_is_collected() -> None:
+    with pytest.raises(ConfigError, match="must be an AgentObjectConfig, got AgentObjectsConfig"):
+        ExplorationConfig(encoder=AgentObjectsConfig())

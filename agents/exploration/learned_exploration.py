@@ -30,7 +30,7 @@ from ...envs.lie_groups.group import Group
 from ...representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
 from ...representations.encoders.encoder import translation_dim
 from ...representations.learning.callbacks import TrainingCallback
-from ...representations.learning.config import check_range, scale_steps
+from ...representations.learning.config import ConfigError, check_range, scale_steps
 from ...representations.learning.training import train_encoder
 from ...representations.metrics.object_evidence import doubt_of_object, object_evidence
 from ...representations.metrics.registry import HeldOut
@@ -73,6 +73,11 @@ class ExplorationConfig:
         check_range(self, "spread", at_least=0)
         check_range(self, "pool", at_least=2)
         check_range(self, "steps_scale", above=0)
+        if type(self.encoder) is not AgentObjectConfig:
+            raise ConfigError(
+                f"encoder must be an AgentObjectConfig, got {type(self.encoder).__name__}: the agent goes to one "
+                "object; explore with it, and train an encoder of several objects on the transitions"
+            )
 
 
 EXPLORATION = ExplorationConfig()

@@ -107,6 +107,8 @@ _EXPORTS = {
     "AbsoluteActionMap": "agents.recovery.action_maps",
     "AgentObjectConfig": "representations.encoders.agent_object",
     "AgentObjectEncoder": "representations.encoders.agent_object",
+    "AgentObjectsConfig": "representations.encoders.agent_objects",
+    "AgentObjectsEncoder": "representations.encoders.agent_objects",
     "BCPolicy": "agents.policies.behavior_cloning",
     "BodyDisplacement": "envs.mujoco_envs.body_displacement",
     "ClassPoseConfig": "representations.encoders.class_pose",

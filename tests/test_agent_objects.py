@@ -22,6 +22,7 @@ from equiact.representations.learning.training import train_encoder
 from equiact.representations.metrics import object_evidence as evidence
 from equiact.representations.metrics.registry import HeldOut
 from equiact.scripts.benchmarks.drawn_scenes import SCENES
+from equiact.scripts.reports.latent_drawings import latent_planes
 from scipy.optimize import linear_sum_assignment
 
 
@@ -137,6 +138,14 @@ def test_the_evidence_is_that_of_the_object_with_the_least(monkeypatch: pytest.M
     assert evidence.object_evidence(encoder, held_out)["object_evidence"] == 0.2
     shares[encoder.part(0)] = 0.0
     assert evidence.object_evidence(encoder, held_out) == {"passages_met": 3.0}, "too few passages of one object"
+
+
+def test_every_object_has_a_panel_in_the_report() -> None:
+    latents = {name: np.random.default_rng(0).normal(size=(5, 3)) for name in ("agent", "object_1", "object_2")}
+    planes = latent_planes(latents)
+    assert {name: plane.tolist() for name, plane in planes.items()} == {
+        name: latent[:, :2].tolist() for name, latent in latents.items()
+    }
 
 
 def test_impossible_configurations_are_refused() -> None:

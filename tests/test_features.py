@@ -16,6 +16,7 @@ from equiact.envs.lie_groups.registry import group_from_name
 from equiact.envs.storage.artifacts import ArtifactError
 from equiact.envs.worlds.registry import world_class
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.agent_objects import AgentObjectsEncoder
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
 from equiact.representations.encoders.encoder import Encoder, ObservationError, to_images
 from equiact.representations.encoders.harmonic_encoder import HarmonicConfig, HarmonicEncoder
@@ -643,6 +644,7 @@ def make_encoder(kind: str) -> Encoder:
     torch.manual_seed(0)
     encoder: Encoder = {
         "agent-object": lambda: AgentObjectEncoder(SHAPE, "R2"),
+        "agent-objects": lambda: AgentObjectsEncoder(SHAPE, "R2"),
         "class-pose SO2": lambda: ClassPoseEncoder(SHAPE, "SO2", ClassPoseConfig(backbone="strided")),
         "class-pose SO3": lambda: ClassPoseEncoder(SHAPE, "SO3", ClassPoseConfig(backbone="strided")),
         "pose-set SO3": lambda: PoseSetEncoder(SHAPE, "SO3", PoseSetConfig(backbone="strided", num_poses=3)),
@@ -654,7 +656,7 @@ def make_encoder(kind: str) -> Encoder:
     return encoder.eval()
 
 
-KINDS = ["agent-object", "class-pose SO2", "class-pose SO3", "pose-set SO3", "harmonics SO2"]
+KINDS = ["agent-object", "agent-objects", "class-pose SO2", "class-pose SO3", "pose-set SO3", "harmonics SO2"]
 
 
 def patches(count: int) -> NDArray[np.uint8]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.agent_objects import AgentObjectsConfig, AgentObjectsEncoder
 from equiact.representations.encoders.translation_encoder import TranslationEncoder
 from equiact.scripts.latent_files import EpisodeLatents
-from equiact.scripts.reports.image_marks import AGENT_COLOR, OBJECT_COLOR, ImageMarks, image_marks
+from equiact.scripts.reports.image_marks import AGENT_COLOR, OBJECT_COLOR, ImageMarks, ObjectMarks, image_marks
 from numpy.typing import NDArray
 
 HEIGHT, WIDTH, COUNT = 48, 64, 300
@@ -45,11 +46,31 @@ def test_marks_are_where_agent_and_object_are_drawn(dim: int) -> None:
     encoder = AgentObjectEncoder((HEIGHT, WIDTH, 3), f"R{dim}").eval()
     marks = image_marks(encoder, episode(latents, f"R{dim}"), frames)
     assert marks is not None
-    assert (marks.outline is not None) == (dim == 2)
-    for found, name in ((marks.agent, "agent"), (marks.object, "object")):
+    (object_,) = marks.objects
+    assert (object_.outline is not None) == (dim == 2)
+    for found, name in ((marks.agent, "agent"), (object_.place, "object")):
         off = np.abs((found - places[name]) * [WIDTH, HEIGHT])
         assert off.max() < 3, "one dot hides the other at times"
         assert np.median(off) < 1
+
+
+def test_each_of_several_objects_has_its_marks() -> None:
+    frames, latents, places = scenes(2)
+    other = np.random.default_rng(1).uniform(0.15, 0.85, (COUNT, 2))
+    for row, frame in enumerate(frames):
+        x, y = (int(each) for each in np.round(other[row] * [WIDTH, HEIGHT] * 16 - 8))
+        cv2.circle(frame, (x, y), 3 * 16, (90, 200, 0), -1, cv2.LINE_AA, 4)
+    seen = {
+        "agent": latents["agent"],
+        "object_1": (LATENT_UNIT * (other - 0.5) * [1.0, -HEIGHT / WIDTH]).astype(np.float32),
+        "object_2": latents["object"],
+    }
+    encoder = AgentObjectsEncoder((HEIGHT, WIDTH, 3), "R2", AgentObjectsConfig(objects=2)).eval()
+    marks = image_marks(encoder, episode(seen, "R2"), frames)
+    assert marks is not None and len(marks.objects) == 2
+    for found, true in zip(marks.objects, (other, places["object"]), strict=True):
+        assert found.outline is not None
+        assert np.median(np.abs((found.place - true) * [WIDTH, HEIGHT])) < 1.5
 
 
 def test_the_same_images_have_the_same_camera() -> None:
@@ -66,8 +87,8 @@ def test_the_outline_of_a_round_object_has_its_radius() -> None:
     frames, latents, _ = scenes(2)
     encoder = AgentObjectEncoder((HEIGHT, WIDTH, 3), "R2").eval()
     marks = image_marks(encoder, episode(latents, "R2"), frames)
-    assert marks is not None and marks.outline is not None
-    radius = np.linalg.norm((marks.outline - marks.object[:, None]) * [1, HEIGHT / WIDTH], axis=-1)
+    assert marks is not None and marks.objects[0].outline is not None
+    radius = np.linalg.norm((marks.objects[0].outline - marks.objects[0].place[:, None]) * [1, HEIGHT / WIDTH], axis=-1)
     np.testing.assert_allclose(radius, encoder.reach / LATENT_UNIT, rtol=0.05)
 
 
@@ -80,20 +101,21 @@ def test_the_outline_turns_with_the_object(order: int) -> None:
     angle = np.linspace(-np.pi / order, np.pi / order, COUNT, endpoint=False)
     latents["orientation"] = np.stack([np.cos(order * angle), np.sin(order * angle)], 1).astype(np.float32)
     marks = image_marks(encoder, episode(latents, "R2"), frames)
-    assert marks is not None and marks.outline is not None
-    offset = (marks.outline - marks.object[:, None]) * [1, -HEIGHT / WIDTH]
+    assert marks is not None and marks.objects[0].outline is not None
+    offset = (marks.objects[0].outline - marks.objects[0].place[:, None]) * [1, -HEIGHT / WIDTH]
     ahead = offset[np.arange(COUNT), np.linalg.norm(offset, axis=-1).argmax(1)]
     found = np.arctan2(ahead[:, 1], ahead[:, 0])
     assert np.abs(np.angle(np.exp(1j * order * (found - angle)))).max() < 0.15
 
 
 def test_marks_are_drawn_on_an_image_of_any_size() -> None:
-    marks = ImageMarks(np.array([[0.25, 0.5]]), np.array([[0.75, 0.5]]), None)
+    agent, place = np.array([[0.25, 0.5]]), np.array([[0.75, 0.5]])
+    marks = ImageMarks(agent, (ObjectMarks(place),))
     image = marks.draw(np.zeros((40, 80, 3), np.uint8), 0)
     assert tuple(image[20, 20]) == AGENT_COLOR and tuple(image[20, 60]) == OBJECT_COLOR
     assert not image[:, 30:50].any()
     square = np.array([[[0.5, 0.25], [1.0, 0.25], [1.0, 0.75], [0.5, 0.75]]])
-    outlined = ImageMarks(marks.agent, marks.object, square).draw(np.zeros((40, 80, 3), np.uint8), 0)
+    outlined = ImageMarks(agent, (ObjectMarks(place, square),)).draw(np.zeros((40, 80, 3), np.uint8), 0)
     assert tuple(outlined[20, 40]) == OBJECT_COLOR
 
 

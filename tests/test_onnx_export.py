@@ -11,6 +11,7 @@ import torch
 from equiact.agents.policies.policy_loading import resolve_policy
 from equiact.envs.storage.artifacts import ArtifactError, read_card
 from equiact.representations.encoders.agent_object import AgentObjectConfig, AgentObjectEncoder
+from equiact.representations.encoders.agent_objects import AgentObjectsEncoder
 from equiact.representations.encoders.class_pose import ClassPoseConfig, ClassPoseEncoder
 from equiact.representations.encoders.encoder import Encoder, ObservationError
 from equiact.representations.encoders.harmonic_encoder import HarmonicConfig, HarmonicEncoder
@@ -30,6 +31,7 @@ def make_encoder(kind: str) -> Encoder:
     torch.manual_seed(0)
     encoder: Encoder = {
         "agent-object": lambda: AgentObjectEncoder(SHAPE, "R2"),
+        "agent-objects": lambda: AgentObjectsEncoder(SHAPE, "R2"),
         "any shape": lambda: AgentObjectEncoder(SHAPE, "R2", AgentObjectConfig(object_shape="any")),
         "class-pose": lambda: ClassPoseEncoder(SHAPE, "SO3", ClassPoseConfig(backbone="strided")),
         "pose-set": lambda: PoseSetEncoder(SHAPE, "SO3", PoseSetConfig(backbone="strided", num_poses=3)),
@@ -134,7 +136,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["any shape", "class-pose", "pose-set", "harmonics"])
+@pytest.mark.parametrize("kind", ["any shape", "agent-objects", "class-pose", "pose-set", "harmonics"])
 @pytest.mark.parametrize("half", [False, True])
 def test_encoders_of_objects_are_exported(kind: str, half: bool, tmp_path: Path) -> None:
     encoder = make_encoder(kind)

@@ -55,6 +55,9 @@ class AgentObjectsEncoder(Encoder):
 
     Latents: ``agent`` ``(B, n)``, and ``object_1`` … ``object_K`` ``(B, n)``. Their order is arbitrary.
 
+    Source: Reichlin et al., *Learning geometric representations of objects via interaction*, ECML 2023
+    (arXiv:2309.05346), for one object.
+
     Args:
         shape: height, width and channels of the images.
         group: ``"R<n>"``, the translations by which the agent moves.

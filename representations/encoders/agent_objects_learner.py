@@ -20,7 +20,9 @@ class AgentObjectsLearner(nn.Module):
     """Train an `AgentObjectsEncoder` on transitions.
 
     The stages ``agent``, ``agent, far`` and ``contrast`` of `AgentObjectLearner` are done once. First maps of all
-    objects follow, and then the stages ``locate`` and ``contact`` of each object.
+    objects follow (`locate_by_paths`), and then the stages ``locate`` and ``contact`` of each object.
+
+    Source: Reichlin et al., ECML 2023 (arXiv:2309.05346), for one object.
 
     Args:
         network: the encoder.

@@ -51,17 +51,16 @@ class Glimpse(nn.Module):
         return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def fit_camera(changes: Tensor, agent: Tensor, object_: Tensor) -> Tensor:
+def fit_camera(changes: Tensor, *positions: Tensor) -> Tensor:
     """Compute where points are in the image, from what differs from the background.
 
-    The centroid of the differences is ``λ P(z_int) + (1 − λ) P(z_ext)``, where ``P`` is the affine map that is sought
-    and ``λ`` the agent's share of the differences. So the sum of the coefficients of both positions in a linear
+    The centroid of the differences is ``Σ_k λ_k P(z_k)``, where ``P`` is the affine map that is sought and ``λ_k`` the
+    share of agent or object ``k`` in the differences. So the sum of the coefficients of all positions in a linear
     regression is the linear part of ``P``.
 
     Args:
         changes: ``(F, H, W)``, by how much each pixel differs from the background (`background_changes`).
-        agent: ``(F, n)``, positions of the agent.
-        object_: ``(F, n)``, positions of the object.
+        positions: ``(F, n)`` each, positions of the agent and of objects.
 
     Returns:
         ``(2, n + 1)``, see `Glimpse.camera`.
@@ -78,10 +77,10 @@ def fit_camera(changes: Tensor, agent: Tensor, object_: Tensor) -> Tensor:
     )
     centroid = torch.stack([changes.sum(1) @ columns, changes.sum(2) @ rows], 1)[seen] / total[seen, None]
     ones = torch.ones(len(centroid), 1, device=changes.device)
-    design = torch.cat([agent[seen], object_[seen], ones], 1)
+    design = torch.cat([*(each[seen] for each in positions), ones], 1)
     coefficients = (torch.linalg.pinv(design.double()) @ centroid.double()).to(centroid.dtype)
-    dim = agent.shape[1]
-    return torch.cat([coefficients[:dim] + coefficients[dim : 2 * dim], coefficients[2 * dim :]]).T
+    linear = coefficients[:-1].unflatten(0, (len(positions), -1)).sum(0)
+    return torch.cat([linear, coefficients[-1:]]).T
 
 
 def background_changes(images: Tensor, background: Tensor) -> Tensor:

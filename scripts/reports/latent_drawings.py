@@ -165,9 +165,9 @@ def draw_frames(held_out: Transitions, config: DrawingConfig = DrawingConfig()) 
 def latent_planes(latents: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return two coordinates of latents ``(n, ...)`` to draw, ``(n, 2)``, by the title of their panel.
 
-    They are the first two of the agent and of the object, or two principal components of all latents.
+    They are the first two of the agent and of each object, or two principal components of all latents.
     """
-    positions = {name: latents[name] for name in ("agent", "object") if name in latents}
+    positions = {name: latents[name] for name in latents if name == "agent" or name.startswith("object")}
     if positions and all(each.shape[1] >= 2 for each in positions.values()):
         return {name: each[:, :2] for name, each in positions.items()}
     return {"first two principal components": principal_components(flatten_latents(latents).astype(float))}

@@ -33,7 +33,7 @@ from equiact.scripts.experiments.scheduler import run_in_process
 from equiact.scripts.experiments.summaries import summarize_records
 from equiact.scripts.reports.orbit_figures import classes_to_show
 
-TINY = BenchmarkSize(transitions=200, held_out=2000, backbone="strided", updates=3)
+TINY = BenchmarkSize(transitions=200, held_out=1344, backbone="strided", updates=3)
 CLASS_POSE, STABILIZERS = ENCODER_BENCHMARKS["class-pose"], ENCODER_BENCHMARKS["stabilizers"]
 
 

@@ -1,5 +1,6 @@
 """Several objects: first maps of all of them together, stages for each, and evidence of the one with the least."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -134,10 +135,29 @@ def test_the_evidence_is_that_of_the_object_with_the_least(monkeypatch: pytest.M
         return {"object_evidence": shares[part], "object_evidence_p": 0.0} if shares[part] else {"passages_met": 3.0}
 
     monkeypatch.setattr(evidence, "_evidence", evidence_of)
+    monkeypatch.setattr(evidence, "objects_apart", lambda *given: 3.0)
     held_out: Any = HeldOut
     assert evidence.object_evidence(encoder, held_out)["object_evidence"] == 0.2
     shares[encoder.part(0)] = 0.0
-    assert evidence.object_evidence(encoder, held_out) == {"passages_met": 3.0}, "too few passages of one object"
+    few = evidence.object_evidence(encoder, held_out)
+    assert few == {"passages_met": 3.0, "objects_apart": 3.0}, "too few passages of one object"
+
+
+@pytest.mark.parametrize(("shift", "apart"), [(0.1, 0.25), (2.0, 5.0)])
+def test_an_object_that_is_seen_twice_is_said(shift: float, apart: float) -> None:
+    encoder = AgentObjectsEncoder((16, 16, 3), "R2", AgentObjectsConfig(objects=3))
+    for index, radius in enumerate((0.4, 0.4, 0.8)):
+        encoder.part(index).outline.coefficients.data[0] = np.log(radius)
+    place = np.random.default_rng(0).normal(size=(50, 2))
+    latents = {"object_1": place, "object_2": place + np.array([0, shift]), "object_3": place + np.array([9.0, 0])}
+    encoder.encode = lambda frames: latents  # type: ignore[method-assign, assignment, return-value]
+    data: Any = SimpleNamespace(transitions=SimpleNamespace(frames=None))
+    found = evidence.objects_apart(encoder, data)
+    assert found == pytest.approx(apart)
+    good = {"object_evidence": 0.95, "object_evidence_p": 1e-9, "objects_apart": found}
+    doubt = evidence.doubt_of_object(good)
+    assert (doubt is None) == (apart > 1)
+    assert doubt is None or doubt.startswith("Two objects lie in the same place: their distance is 0.25 radii")
 
 
 def test_every_object_has_a_panel_in_the_report() -> None:

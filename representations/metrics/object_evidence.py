@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ class EvidenceConfig:
         fewest: number of passages of each kind below which nothing is said.
         least: smallest `object_evidence` of an encoder that found an object.
         significance: largest p-value of the test that the object moves farther when it is met.
+        apart: smallest distance of two objects, in their radii (`objects_apart`); below, they are the same object.
 
     Raises:
         ConfigError: a value is out of range.
@@ -38,6 +40,7 @@ class EvidenceConfig:
     fewest: int = 10
     least: float = 0.5
     significance: float = 1e-3
+    apart: float = 0.5
 
     def __post_init__(self) -> None:
         check_range(self, "away", at_least=0)
@@ -45,6 +48,7 @@ class EvidenceConfig:
         check_range(self, "fewest", at_least=1)
         check_range(self, "least", at_least=0, at_most=1)
         check_range(self, "significance", above=0, at_most=1)
+        check_range(self, "apart", at_least=0)
 
 
 EVIDENCE = EvidenceConfig()
@@ -77,10 +81,27 @@ def object_evidence(encoder: Any, held_out: HeldOut, config: EvidenceConfig = EV
     Returns:
         ``object_evidence``, ``P(m > q)``, and ``object_evidence_p``, the p-value of the test of Mann and Whitney that
         the object moves no farther when it is met; ``passages_met`` and ``passages_missed``, their numbers. The first
-        two only if there are enough of both. None for other encoders.
+        two only if there are enough of both. With several objects also ``objects_apart``, see there. None for other
+        encoders.
     """
     found = [_evidence(each, held_out, config) for each in encoders_of_objects(encoder)]
-    return min(found, key=lambda values: values.get("object_evidence", -1.0), default={})
+    least = min(found, key=lambda values: values.get("object_evidence", -1.0), default={})
+    return {**least, "objects_apart": objects_apart(encoder, held_out)} if len(found) > 1 else least
+
+
+def objects_apart(encoder: Any, held_out: HeldOut) -> float:
+    """Return the smallest median distance between two of several objects, in the mean of their radii of contact.
+
+    An encoder with more objects than there are may see one of them twice. Objects that touch each other are about one
+    radius apart.
+    """
+    latents = encoder.encode(held_out.transitions.frames)
+    parts = enumerate(encoders_of_objects(encoder), 1)
+    seen = [(np.asarray(latents[f"object_{index}"], float), part.reach) for index, part in parts]
+    return min(
+        float(np.median(np.linalg.norm(one - other, axis=1)) / np.mean([radius, other_radius]))
+        for (one, radius), (other, other_radius) in combinations(seen, 2)
+    )
 
 
 def _evidence(encoder: AgentObjectEncoder, held_out: HeldOut, config: EvidenceConfig) -> dict[str, float]:
@@ -151,6 +172,11 @@ def doubt_of_object(metrics: Mapping[str, float], config: EvidenceConfig = EVIDE
         >>> doubt_of_object({"object_evidence": 0.12, "object_evidence_p": 0.4})[:19]
         'No object was found'
     """
+    if metrics.get("objects_apart", config.apart) < config.apart:
+        return (
+            f"Two objects lie in the same place: their distance is {metrics['objects_apart']:.2f} radii in the median, "
+            f"expected at least {config.apart}. There are fewer objects than the encoder has; train it with fewer."
+        )
     if "passages_met" not in metrics and "object_evidence" not in metrics:
         return None
     if "object_evidence" not in metrics:

@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and print its result.
 
     SIGTERM interrupts a command as Ctrl-C does: it saves a checkpoint, and ends the processes that it started. Threads
-    of torch sleep while they wait for each other, unless ``OMP_WAIT_POLICY`` says otherwise: alone, a training is as
-    fast as before, and beside another program it is half as fast again.
+    of torch sleep while they wait for each other, unless ``OMP_WAIT_POLICY`` says otherwise, so that they leave their
+    cores to other programs.
 
     Args:
         arguments: the command and its options; those of the process if None.

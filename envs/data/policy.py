@@ -139,7 +139,7 @@ class PersistentPolicy:
     """Repeat a random action for a while, then draw another one; ignore the observation.
 
     An action is repeated ``1 / change`` times on average. So the agent crosses its workspace also where one step covers
-    a small part of it, which independent random actions seldom do.
+    a small part of it; with independent random actions it stays nearer to the start.
 
     Args:
         env: a single or a vector environment.

@@ -329,8 +329,7 @@ class AgentObjectLearner(nn.Module):
         config = self.config.contact
         for _ in range(config.map_rounds):
             contact = moved_by > torch.quantile(moved_by, 1 - share)
-            ends = points, self._start, self._end, *self._paths
-            position = locate_by_paths(*ends, contact, config.initial_fit, count)
+            position = locate_by_paths(points, self._start, self._end, *self._paths, contact, config.initial_fit, count)
             moved_by = movement(position.flatten(1), self._start, self._end, config.window)
         return position
 

@@ -12,6 +12,7 @@ which has one object.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -92,10 +93,7 @@ class AgentObjectsEncoder(Encoder):
 
     def part(self, index: int) -> AgentObjectEncoder:
         """Return the encoder of the agent and of one object; metrics of one object measure it."""
-        part = self.parts[index]
-        if not isinstance(part, AgentObjectEncoder):
-            raise TypeError(f"expected an AgentObjectEncoder, got {type(part).__name__}")
-        return part
+        return cast(AgentObjectEncoder, self.parts[index])
 
     def latents(self, images: Tensor) -> dict[str, Tensor]:
         first = self.part(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,4 @@ class AgentObjectsLearner(nn.Module):
         own.start_from(points, self.maps[:, index])
 
     def _part(self, index: int) -> AgentObjectLearner:
-        part = self.parts[index]
-        if not isinstance(part, AgentObjectLearner):
-            raise TypeError(f"expected an AgentObjectLearner, got {type(part).__name__}")
-        return part
+        return cast(AgentObjectLearner, self.parts[index])

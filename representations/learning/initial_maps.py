@@ -93,8 +93,8 @@ def locate_by_paths(
 
     With several objects nobody tells which one was met: the one that is near the path, and moves. Each contact belongs
     to all of them with shares ``s_k = softmax_k((γ log(1 + ‖z'_k − z_k‖²/ρ²) − log(1 + d_k²/ρ²))/τ)``, by which its
-    terms are weighted. They are random at the start, and ``τ`` falls. Of some starts the one is kept whose contacts
-    have the objects that fit best.
+    terms are weighted. They are random at the start, and ``τ`` falls. Of some starts the one with the smallest
+    loss is kept.
 
     Args:
         points: ``(F, k)``, coordinates of points in the image, one row for each frame.
@@ -151,7 +151,7 @@ def _fit_to_paths(
         far = torch.log1p((place - nearest).pow(2).sum(-1) / config.scale**2)
         moved = torch.log1p(torch.einsum("ck,okn->con", moves, solution).pow(2).sum(-1) / config.scale**2)
         temperature = config.temperature * (1 - 0.9 * done / config.iterations)
-        misfit = far - config.movement_weight * moved[contact] * (len(objects) > 1)
+        misfit = far - config.movement_weight * moved[contact]
         share = torch.softmax(-misfit / temperature, 1)
         weight_met, weight_still = share * torch.exp(-far), torch.exp(-moved)
         if len(objects) > 1:

@@ -165,6 +165,17 @@ def test_actions_stay_random_while_no_object_was_found(
     assert near > 2 * max(random, still_random) and found.doubt is None
 
 
+def test_another_encoder_is_trained_while_no_object_was_found(
+    reads_images: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many contacts an encoder sees that found none."""
+    monkeypatch.setattr(learned_exploration, "_still_gains", lambda shares, least: False)
+    against = {"object_evidence": 0.1, "object_evidence_p": 1e-9}
+    monkeypatch.setattr(learned_exploration, "_evidence", lambda encoder, parts: against)
+    explore(Pushing("relative"), 1000, seed=0, config=ExplorationConfig(round_share=0.2))
+    assert reads_images == [300, 500, 700, 900]
+
+
 def test_rounds_end_when_the_contacts_do_not_rise(reads_images: list[int]) -> None:
     """The reader is perfect from the start: two rounds show that, and the rest is collected at once."""
     found = explore(Pushing("relative"), 1000, seed=0, config=ExplorationConfig(round_share=0.1, least_gain=0.2))

@@ -1,5 +1,6 @@
 """The recovery experiment from end to end, with networks that have hardly been trained: its figures and its report."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,8 @@ from equiact.agents.recovery.conformal import Trigger
 from equiact.agents.recovery.restart import RestartConfig
 from equiact.envs.data.policy import Policy
 from equiact.envs.data.trajectories import episode_ids
-from equiact.envs.storage.artifacts import ArtifactError, write_tensor_file
+from equiact.envs.data.transitions import concatenate
+from equiact.envs.storage.artifacts import ArtifactError, read_json, write_tensor_file
 from equiact.representations.learning.checkpoints import CheckpointError
 from equiact.representations.learning.config import ConfigError, scale_steps, to_dict
 from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig, condition_name
@@ -76,6 +78,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecoveryRun]:
 def test_titles_tell_the_jobs_apart(run: RecoveryRun) -> None:
     jobs = missing_jobs(RecoveryJobs(replace(run, folder=run.folder / "empty")).all())
     assert len({job.title for job in jobs}) == len({job.output for job in jobs}) == len(jobs)
+
+
+def test_encoders_learn_from_exploration_and_demonstrations(run: RecoveryRun) -> None:
+    parts = [replace(run.load(name), action=None) for name in ("exploration", "demonstrations")]
+    card = read_json(run.folder / "equivariant" / "card.json")
+    assert concatenate(parts).fingerprint in json.dumps(card)
+    assert parts[0].fingerprint not in json.dumps(card)
 
 
 def test_every_method_meets_the_same_perturbations(run: RecoveryRun) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from equiact.envs.perturbations.errors import PerturbationError
 from equiact.envs.worlds.registry import world_class
+from equiact.envs.worlds.task_world import TaskWorld
 from equiact.envs.wrappers.task_perturbation import PerturbationInjector, TaskPerturbation
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +79,7 @@ def test_every_episode_has_an_onset_of_its_own():
 
 def test_objects_are_pushed_at_onsets_of_their_own():
     world = make(2)
-    push = TaskPerturbation(2.0, duration=2, idle=1, target="object", quadrant=(1, 0, None), onsets=(1, 4))
+    push = TaskPerturbation(2.0, duration=2, idle=1, kind="push", target="object", quadrant=(1, 0, None), onsets=(1, 4))
     pushed, moved = PerturbationInjector(world, push, np.random.default_rng(1)), []
     for _ in range(8):
         before = world.object_pose()
@@ -93,7 +94,7 @@ def test_objects_are_pushed_at_onsets_of_their_own():
 def test_the_object_is_shoved_and_let_alone(idle):
     world = make()
     before = world.object_pose()
-    push = TaskPerturbation(2.0, onset=1, duration=2, idle=idle, target="object", quadrant=(1, 0, None))
+    push = TaskPerturbation(2.0, onset=1, duration=2, idle=idle, kind="push", target="object", quadrant=(1, 0, None))
     pushed = PerturbationInjector(world, push, np.random.default_rng(1))
     still = np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))
     for _ in range(8):
@@ -107,13 +108,81 @@ def test_the_object_is_shoved_and_let_alone(idle):
     np.testing.assert_allclose(world.object_pose(), rest, atol=1e-3)
 
 
+def test_the_policy_acts_while_the_arm_is_pushed():
+    """The force drives the arm off its way in those steps alone; then it idles."""
+    world, calm = make(), make()
+    push = TaskPerturbation(60.0, kind="push", onset=1, duration=2, idle=1)
+    pushed, own = PerturbationInjector(world, push, np.random.default_rng(1)), np.tile([0.01, 0.01, 0.0, -1.0], (4, 1))
+    off = []
+    for step in range(6):
+        carried = pushed(own)
+        np.testing.assert_array_equal(carried, own * [0, 0, 0, 1] if step == 3 else own)
+        before, free = world.agent_pose(), calm.agent_pose()
+        world.step(carried)
+        calm.step(carried)
+        off.append(np.linalg.norm(world.agent_pose() - before - (calm.agent_pose() - free), axis=1))
+    assert np.min(off[1:3]) > 0.01 > 0.002 > np.max([off[0], *off[3:]])
+    assert not world.simulator.field("xfrc_applied").any()
+
+
+@pytest.mark.parametrize(("name", "still"), [("Push", [0.0, 0.0, 0.0, 1.0]), ("Soccer", [0.0, 0.0])])
+@pytest.mark.parametrize("target", ["arm", "object", "both"])
+def test_arm_and_object_are_moved_once_at_onsets_of_their_own(name, still, target):
+    """What is not perturbed stays. Directions of the arm and of the object differ, and no object leaves its plane."""
+    world = world_class(name)(3, resolution=(16, 16), device="cpu")
+    world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
+    quadrant = (0, 1, 0)[: world.group.dim]
+    move = TaskPerturbation(0.05, "move", target, duration=1, idle=0, quadrant=quadrant, onsets=(0, 2, 1))
+    moved, paths = PerturbationInjector(world, move, np.random.default_rng(5)), {"arm": [], "object": []}
+    for _ in range(4):
+        before = {"arm": world.agent_pose(), "object": world.object_pose()}
+        world.step(moved(np.tile(still, (3, 1))))
+        for each, pose in {"arm": world.agent_pose(), "object": world.object_pose()}.items():
+            paths[each].append(pose - before[each])
+    shift = {each: np.array(path) for each, path in paths.items()}
+    for each in ("arm", "object"):
+        distance = np.linalg.norm(shift[each], axis=2)
+        expected = np.zeros((4, 3))
+        if target in (each, "both"):
+            expected[[0, 2, 1], [0, 1, 2]] = 0.05
+        np.testing.assert_allclose(distance, expected, atol=2e-3)
+    assert np.abs(shift["object"][..., 2:]).max(initial=0) < 1e-3
+    np.testing.assert_allclose(moved.receipt, 0.05, atol=2e-3)
+    if target == "both":
+        cosine = (shift["arm"][..., :2] * shift["object"][..., :2]).sum((0, 2)) / 0.05**2
+        assert np.abs(cosine).min() < 0.9
+
+
+def test_moved_things_stay_where_the_task_can_be_done():
+    world = make()
+    move = TaskPerturbation(5.0, "move", "both", onset=0, duration=1, idle=0)
+    PerturbationInjector(world, move, np.random.default_rng(1))(np.zeros((4, 4)))
+    low, high = world.reach
+    assert ((world.agent_pose() >= low) & (world.agent_pose() <= high)).all()
+    assert (np.abs(world.object_pose()[:, :2]) <= 0.2).all() and np.allclose(world.object_pose()[:, 2], 0.02)
+
+
+def test_a_world_that_cannot_move_its_things_says_so():
+    class Fixed(world_class("Push")):
+        place_agent = TaskWorld.place_agent
+
+    world = Fixed(1, resolution=(8, 8), device="cpu")
+    world.reset(np.arange(1), [np.random.default_rng(0)])
+    moved = PerturbationInjector(world, TaskPerturbation(0.1, "move", onset=0, duration=1), np.random.default_rng(0))
+    with pytest.raises(NotImplementedError, match="Fixed cannot move its agent: it has no method place_agent"):
+        moved(np.zeros((1, 4)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"magnitude": 0.0}, "magnitude must be positive and finite, got 0.0"),
         ({"magnitude": float("nan")}, "magnitude must be positive and finite, got nan"),
         ({"magnitude": float("inf")}, "magnitude must be positive and finite, got inf"),
-        ({"magnitude": 1.0, "target": "leg"}, "target must be 'arm' or 'object', got 'leg'"),
+        ({"magnitude": 1.0, "target": "leg"}, "target must be one of .'arm', 'object', 'both'., got 'leg'"),
+        ({"magnitude": 1.0, "kind": "shove"}, "kind must be one of .'drag', 'push', 'move'., got 'shove'"),
+        ({"magnitude": 1.0, "target": "both"}, "only the arm can be dragged, got target 'both'"),
+        ({"magnitude": 1.0, "kind": "move", "duration": 2}, "a move happens once: duration must be 1, got 2"),
         ({"magnitude": 1.0, "quadrant": (None, None)}, "not of None alone"),
         ({"magnitude": 1.0, "quadrant": (2, 0)}, "quadrant must consist of 1, -1, 0 and None"),
         ({"magnitude": 1.0, "duration": 0}, "duration must be an integer of at least 1, got 0"),
@@ -146,7 +215,7 @@ def test_a_push_longer_than_the_episode_is_refused():
 def test_soccers_ball_can_be_shoved_too():
     world = world_class("Soccer")(3, resolution=(16, 16), device="cpu")
     world.reset(np.arange(3), np.random.default_rng(0).spawn(3))
-    push = TaskPerturbation(3.0, onset=0, duration=1, idle=1, target="object", quadrant=(0, 0))
+    push = TaskPerturbation(3.0, onset=0, duration=1, idle=1, kind="push", target="object", quadrant=(0, 0))
     pushed = PerturbationInjector(world, push, np.random.default_rng(1))
     for _ in range(3):
         world.step(pushed(np.zeros((3, 2))))

@@ -17,8 +17,9 @@ from equiact.envs.data.transitions import concatenate
 from equiact.envs.storage.artifacts import ArtifactError, read_json, write_tensor_file
 from equiact.representations.learning.checkpoints import CheckpointError
 from equiact.representations.learning.config import ConfigError, scale_steps, to_dict
-from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig, condition_name
+from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig
 from equiact.scripts.benchmarks.recovery_experiment import RecoveryExperiment
+from equiact.scripts.benchmarks.recovery_grid import RecoveryGridConfig
 from equiact.scripts.benchmarks.recovery_jobs import RecoveryJobs, train_policy
 from equiact.scripts.benchmarks.recovery_methods.density_recovery import DensityRecovery
 from equiact.scripts.benchmarks.recovery_methods.registry import (
@@ -39,7 +40,7 @@ from equiact.scripts.experiments.experiment import Places
 from equiact.scripts.experiments.jobs import JobProgress, missing_jobs, silent
 from equiact.scripts.experiments.records import Provenance, Records
 from equiact.scripts.experiments.summaries import summarize_records
-from equiact.scripts.reports.recovery_report import _sweep, line_styles, write_recovery_report
+from equiact.scripts.reports.recovery_report import _grid, line_styles, write_recovery_report
 
 ABLATED = ablation_methods()[0]
 TINY = replace(
@@ -49,8 +50,7 @@ TINY = replace(
     pairs=2,
     calibration_episodes=2,
     magnitude=0.02,
-    sweep_magnitudes=(0.02,),
-    sweep_onsets=(),
+    grid=RecoveryGridConfig(2, 2, (0.02,), (80.0,), (0.1,), (0.1,), (0.1,), (1.5, 3.0)),
     episode_length=60,
 )
 
@@ -81,10 +81,15 @@ def test_titles_tell_the_jobs_apart(run: RecoveryRun) -> None:
 
 
 def test_encoders_learn_from_exploration_and_demonstrations(run: RecoveryRun) -> None:
+    """What they learn from has noisy displacements."""
     parts = [replace(run.load(name), action=None) for name in ("exploration", "demonstrations")]
-    card = read_json(run.folder / "equivariant" / "card.json")
-    assert concatenate(parts).fingerprint in json.dumps(card)
-    assert parts[0].fingerprint not in json.dumps(card)
+    exact, card = concatenate(parts), json.dumps(read_json(run.folder / "equivariant" / "card.json"))
+    noisy = run.odometry.apply(exact, run.seed)
+    assert noisy.fingerprint in card and exact.fingerprint not in card
+    step = np.sqrt(np.square(exact.displacement).sum(1).mean())
+    error = (noisy.displacement - exact.displacement) / step
+    assert np.linalg.norm(error.mean(0)) == pytest.approx(TINY.odometry_bias, abs=0.02)
+    np.testing.assert_allclose(error.std(0), TINY.odometry_noise, rtol=0.3)
 
 
 def test_every_method_meets_the_same_perturbations(run: RecoveryRun) -> None:
@@ -95,9 +100,10 @@ def test_every_method_meets_the_same_perturbations(run: RecoveryRun) -> None:
 
 def test_every_method_meets_the_same_random_onsets(run: RecoveryRun) -> None:
     onsets = {
-        tuple(read_outcomes(run, name, sweep=True)[f"{condition_name(magnitude, 'random')}/onset"])
+        tuple(read_outcomes(run, name, grid=True)[f"{condition}/onset"])
         for name in compared_methods()
-        for magnitude in TINY.sweep_magnitudes
+        for names in TINY.grid.names.values()
+        for condition in names
     }
     (drawn,) = onsets
     assert len(drawn) == 2 and max(drawn) <= run.demonstrated_steps().max()
@@ -124,7 +130,7 @@ def test_the_records_have_every_figure(records: Records) -> None:
     expected |= {"pairs", "push_receipt_mean", "recovery_steps_median", "encoder_rmse_m", "recovery: cosine_10cm"}
     expected |= {"recovery_ms_per_step"}
     expected |= {f"{name}: pushed_success" for name in [*compared_methods(), ABLATED]}
-    expected |= {f"{name}: {mean}" for name in compared_methods() for mean in ("sweep_mean", "random_onset_mean")}
+    expected |= {f"{name}: {mean}" for name in compared_methods() for mean in ("grid_mean", "both moved")}
     assert expected <= figures.keys()
     assert figures["pairs"].mean == 2
 
@@ -134,7 +140,8 @@ def test_labels_are_those_of_the_committed_results() -> None:
     labels = {RENAMED.get(name, name) for name in committed[committed["metric"] == "pushed_success"]["method"]} - {""}
     known = {*compared_methods(), *ablation_methods()}
     assert labels - {"IQL"} <= known
-    assert known - labels <= {"IQL", "odometry restart", "periodic restart"}, "these came after the committed results"
+    later = {"odometry restart", "noisy odometry restart", "odometry restart around DART", "periodic restart"}
+    assert known - labels <= {"IQL", "scripted expert", *later}, "these came after the committed results"
 
 
 def test_a_single_seed_has_intervals_of_its_episodes(records: Records) -> None:
@@ -160,16 +167,16 @@ def test_false_interventions_are_counted_in_clean_episodes_of_the_base_that_succ
 def test_the_report_shows_every_method(run: RecoveryRun, records: Records, tmp_path: Path) -> None:
     page = write_recovery_report(tmp_path, records, [run]).read_text()
     assert (tmp_path / "film.mp4").stat().st_size > 1000
-    assert page.count("<picture>") == 3 and page.count("<video") == 1
+    assert page.count("<picture>") == 4 and page.count("<video") == 1
     for name in [*compared_methods(), ABLATED]:
         assert name[1:] in page
     assert "http://" not in page and "https://" not in page
 
 
-def test_without_a_sweep_the_report_leaves_it_out(run: RecoveryRun, records: Records) -> None:
-    left = Records(records.table[records.table["metric"] != "sweep_mean"], records.sources)
-    assert list(_sweep(summarize_records(left), run)) == []
-    assert list(_sweep(summarize_records(records), run)) != []
+def test_without_a_grid_the_report_leaves_it_out(run: RecoveryRun, records: Records) -> None:
+    left = Records(records.table[records.table["metric"] != "grid_mean"], records.sources)
+    assert list(_grid(summarize_records(left), [run])) == []
+    assert list(_grid(summarize_records(records), [run])) != []
 
 
 def test_every_configuration_has_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -190,8 +197,8 @@ def test_a_method_is_one_file(run: RecoveryRun) -> None:
         return DensityRecovery(rank=16, density="kernel")
 
     try:
-        assert compared_methods()[-1] == "test method"
-        jobs = RecoveryJobs(run, sweep=False, ablations=False)
+        assert compared_methods()[-2:] == ["test method", "scripted expert"]
+        jobs = RecoveryJobs(run, grid=False, ablations=False)
         assert [job.title for job in missing_jobs(jobs.all())] == ["push 0: play test method"]
         fresh = replace(jobs, run=replace(run, folder=run.folder / "empty"))
         assert "push 0: fit kernel in equivariant" in [job.title for job in missing_jobs(fresh.all())]

@@ -9,7 +9,8 @@ import pytest
 from equiact.envs.data.transitions import Transitions
 from equiact.envs.storage.artifacts import write_json, write_npz
 from equiact.envs.wrappers.task_perturbation import TaskPerturbation
-from equiact.scripts.benchmarks.recovery_config import Onset, RecoveryExperimentConfig, condition_name
+from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig
+from equiact.scripts.benchmarks.recovery_grid import KINDS, RecoveryGridConfig, condition_name
 from equiact.scripts.benchmarks.recovery_methods.registry import (
     ablation_methods,
     compared_methods,
@@ -17,12 +18,26 @@ from equiact.scripts.benchmarks.recovery_methods.registry import (
 )
 from equiact.scripts.benchmarks.recovery_run import RecoveryRun
 from equiact.scripts.benchmarks.recovery_statistics import aggregate, measured_runs, step_time_file
-from equiact.scripts.benchmarks.recovery_trials import measures_file, random_onsets, sweep_conditions, trials_file
-from equiact.scripts.collect_and_train import HELD_OUT_SEED
-
-CONFIG = RecoveryExperimentConfig(
-    pairs=5, sweep_pairs=4, sweep_magnitudes=(0.01, 0.02), sweep_onsets=(1, 10), onset=1, episode_length=60
+from equiact.scripts.benchmarks.recovery_trials import (
+    grid_conditions,
+    grid_steps,
+    measures_file,
+    random_onsets,
+    trials_file,
 )
+from equiact.scripts.collect_and_train import HELD_OUT_SEED
+from equiact.scripts.reports.recovery_report import success_map
+
+GRID = RecoveryGridConfig(
+    pairs=4,
+    drags=(0.01, 0.02),
+    pushes=(20.0, 40.0),
+    arm_moves=(0.05, 0.1),
+    object_moves=(0.05, 0.1),
+    both_moves=(0.05, 0.1),
+    time_limits=(10.0, 1.5),
+)
+CONFIG = RecoveryExperimentConfig(pairs=5, ablation_pairs=4, grid=GRID, onset=1, episode_length=60)
 LEFT = 60 - (1 + 35 + 10)
 """Steps that are left when the perturbation is over."""
 
@@ -119,7 +134,7 @@ def test_the_rates_of_a_method_are_against_its_own_base_policy(
 
 def test_every_method_names_its_base_policy() -> None:
     bases = {name: recovery_method(name).base_policy for name in [*compared_methods(), *ablation_methods()]}
-    assert bases.pop("recovery around DART") == "DART"
+    assert {bases.pop(name) for name in ("recovery around DART", "odometry restart around DART")} == {"DART"}
     assert set(bases.values()) == {"behaviour cloning"}
 
 
@@ -146,64 +161,88 @@ def test_without_a_clean_success_there_are_no_false_interventions(run: RecoveryR
     assert found["recovery around DART: false_interventions"] == pytest.approx(1 / 3)
 
 
-def test_the_sweep_counts_episodes_that_last_until_the_perturbation_begins(run: RecoveryRun) -> None:
-    """The last of five clean episodes ends with step 5, and the sweep has four pairs; here one more is over early."""
+def demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs have two demonstrations, of 2 and of 6 steps."""
+    ends = np.array([1, 2, 4, 5, 6, 7, 8, 9])
+    data = Transitions(np.zeros((10, 1, 1, 3), np.uint8), ends - 1, ends, np.zeros((8, 3), np.float32), "R3")
+    monkeypatch.setattr(RecoveryRun, "load", lambda run, name: {"demonstrations": data}[name])
+
+
+def play_grid(run: RecoveryRun) -> None:
+    """Write outcomes of the grid: of four episodes the second is over before its onset, in all methods."""
     base = outcomes("11110", "11000")
     base["clean/length"] = np.array([20, 20, 7, 20, 5])
     write_npz(trials_file(run, "behaviour cloning"), base)
-    success: dict[tuple[float, Onset], str] = {
-        (0.01, 1): "1110",
-        (0.02, 1): "0010",
-        (0.01, 10): "1110",
-        (0.02, 10): "0011",
-    }
-    success |= {(0.01, "random"): "1011", (0.02, "random"): "1101"}
-    onsets: dict[Onset, list[int]] = {
-        1: [1] * 4,
-        10: [10] * 4,
-        "random": [19, 20, 6, 0],
-    }  # the second is over before its onset
-    swept = {f"{condition_name(*key)}/success": bools(digits) for key, digits in success.items()}
-    swept |= {f"{condition_name(*key)}/onset": np.array(onsets[key[1]]) for key in success}
+    played = {}
+    for part, names in GRID.names.items():
+        for strength, condition in enumerate(names):
+            played[f"{condition}/success"] = bools({"drag": "1110", "arm moved": "0000"}.get(part, "1111"))
+            played[f"{condition}/length"] = np.array([6, 7, 6 + 20 * strength, 40])
+            played[f"{condition}/onset"] = np.array([19, 20, 6, 0])
     names = compared_methods()
     for name in names[:-1]:
-        write_npz(trials_file(run, name, sweep=True), swept)
-    assert "sweep" not in " ".join(figures(run)), "one method is not played yet"
-    others = {key: ~value if key.endswith("success") else value for key, value in swept.items()}
-    write_npz(trials_file(run, names[-1], sweep=True), others)
+        write_npz(trials_file(run, name, grid=True), played)
+    assert "grid" not in " ".join(figures(run)), "one method is not played yet"
+    others = {key: ~value if key.endswith("success") else value for key, value in played.items()}
+    write_npz(trials_file(run, names[-1], grid=True), others)
+
+
+def test_the_grid_counts_episodes_that_last_until_the_perturbation_begins(
+    run: RecoveryRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the demonstrations of 2 and 6 steps the median is 4: time limits of 6 and 40 steps, in whatever order.
+
+    Three episodes count. Of drags two of them succeed, both at once in the weak one and one of them in the strong one;
+    of pushes, moves of the object and of both all three, the last one late.
+    """
+    demonstrations(monkeypatch)
+    play_grid(run)
     found = figures(run)
-    expected: dict[tuple[float, Onset], float] = {
-        (0.01, 1): 3 / 4,
-        (0.02, 1): 1 / 4,
-        (0.01, 10): 2 / 3,
-        (0.02, 10): 1 / 3,
-    }
-    expected |= {(0.01, "random"): 3 / 3, (0.02, "random"): 2 / 3}
-    for name, sign in ((names[0], 1), (names[-1], -1)):
-        for key, rate in expected.items():
-            shown = rate if sign == 1 else 1 - rate
-            assert found[f"{name}: {condition_name(*key)}"] == pytest.approx(shown)
-        assert found[f"{name}: sweep_mean"] == pytest.approx(0.5), "the mean of the four"
-        assert found[f"{name}: random_onset_mean"] == pytest.approx(5 / 6 if sign == 1 else 1 / 6)
+    first = compared_methods()[0]
+    weak, strong = (condition_name("drag", each) for each in GRID.drags)
+    assert (found[f"{first}: {weak}"], found[f"{first}: {strong}"]) == (2 / 3, 2 / 3)
+    assert found[f"{first}: {condition_name('push', 20)}"] == 1
+    soon = {"drag": (2 / 3, 1 / 3), "arm moved": (0, 0)}
+    late = {"drag": (2 / 3, 2 / 3), "arm moved": (0, 0)}
+    within = {1.5: [soon.get(part, (2 / 3, 1 / 3)) for part in KINDS], 10: [late.get(part, (1, 1)) for part in KINDS]}
+    for part, (early, all_) in zip(KINDS, zip(*within.values(), strict=True), strict=True):
+        assert found[f"{first}: {part}"] == pytest.approx(np.mean([early, all_]))
+    for limit, rates in within.items():
+        assert found[f"{first}: within {limit:g} lengths"] == pytest.approx(np.mean(rates))
+    assert found[f"{first}: grid_mean"] == pytest.approx(np.mean([*within.values()]))
+    assert found[f"{compared_methods()[-1]}: {weak}"] == 1 / 3
+
+
+def test_the_map_shows_success_by_onset_and_magnitude(run: RecoveryRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The episodes with onsets 0, 6 and 19 are early, middle and late; the middle one is slow if the push is strong."""
+    demonstrations(monkeypatch)
+    play_grid(run)
+    expected = np.array([[3 / 10, 3 / 10], [8 / 10, 4 / 10], [8 / 10, 8 / 10]])
+    np.testing.assert_allclose(success_map([run, run], "behaviour cloning"), expected)
 
 
 def test_random_onsets_are_spread_over_the_demonstrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two episodes of 2 and 6 steps: steps 0 and 1 are there twice, steps 2 to 5 once."""
-    ends = np.array([1, 2, 4, 5, 6, 7, 8, 9])
-    data = Transitions(np.zeros((10, 1, 1, 3), np.uint8), ends - 1, ends, np.zeros((8, 3), np.float32), "R3")
-    monkeypatch.setattr(RecoveryRun, "load", lambda run, name: {"demonstrations": data}[name])
+    demonstrations(monkeypatch)
     runs = [RecoveryRun("push", seed, tmp_path, CONFIG) for seed in (0, 1)]
     assert runs[0].demonstrated_steps().tolist() == [0, 1, 0, 1, 2, 3, 4, 5]
     drawn = np.array(random_onsets(runs[0], 4000))
     np.testing.assert_allclose(np.bincount(drawn) / 4000, [0.25, 0.25, *[0.125] * 4], atol=0.03)
     assert random_onsets(runs[0], 8) == random_onsets(runs[0], 8) != random_onsets(runs[1], 8)
-    conditions = sweep_conditions(runs[0])
-    pairs = min(CONFIG.pairs, CONFIG.sweep_pairs)
-    for each in CONFIG.sweep_magnitudes:
-        same = TaskPerturbation(each, onsets=random_onsets(runs[0], pairs))
-        assert conditions[condition_name(each, "random")] == (pairs, same)
-    assert conditions[condition_name(0.02, 10)] == (pairs, TaskPerturbation(0.02, onsets=(10,) * pairs))
-    assert len(conditions) == 2 * 3
+
+
+def test_every_condition_begins_at_the_same_random_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demonstrations(monkeypatch)
+    run = RecoveryRun("push", 0, tmp_path, CONFIG)
+    conditions, onsets = grid_conditions(run), random_onsets(run, 4)
+    assert [*conditions] == [name for names in GRID.names.values() for name in names]
+    assert grid_steps(run) == 40, "ten times the median of 2 and 6 steps"
+    assert conditions[condition_name("drag", 0.02)] == (4, TaskPerturbation(0.02, duration=3, idle=0, onsets=onsets))
+    push = TaskPerturbation(40.0, "push", duration=3, idle=0, onsets=onsets)
+    assert conditions[condition_name("push", 40)] == (4, push)
+    for part, target in {"arm moved": "arm", "object moved": "object", "both moved": "both"}.items():
+        move = TaskPerturbation(0.1, "move", target, duration=1, idle=0, onsets=onsets)  # type: ignore[arg-type]
+        assert conditions[condition_name(part, 0.1)] == (4, move)
 
 
 def test_trials_and_calibration_of_other_seeds_draw_other_numbers(
@@ -216,7 +255,7 @@ def test_trials_and_calibration_of_other_seeds_draw_other_numbers(
         def reset(self, worlds: Any, generators: Any) -> None:
             drawn.extend(generator.random() for generator in generators)
 
-    monkeypatch.setattr(RecoveryRun, "make_world", lambda run, count: Started())
+    monkeypatch.setattr(RecoveryRun, "make_world", lambda run, count, steps: Started())
     runs = [RecoveryRun("push", seed, tmp_path, CONFIG) for seed in range(2000, 2005)]
     for run in runs:
         for part in (1, 2):

@@ -75,7 +75,8 @@ def run_trial(
     Args:
         world: the batch.
         initial: what `World.save` returned after a reset.
-        policy: acts on frames; a `RestartPolicy` is told the performed displacements, too.
+        policy: acts on frames; a `RestartPolicy` is told the performed displacements, too, also those by which a
+            perturbation moved the agent.
         perturbation: applied to every episode; None for clean episodes.
         seed: of the directions of the perturbation, which do not depend on the policy.
         min_receipt: metres; a perturbation with a smaller median receipt had no effect, which is an error.
@@ -93,7 +94,7 @@ def run_trial(
     batch = WorldEpisodes(world, transform_action=injector)
     for count, step in enumerate(rollout(batch, acting), 1):
         acting.add("running", step.valid)
-        acting.add_displacement(step.end.info["displacement"])
+        acting.add_displacement(step.end.info["agent_pose"] - step.start.info["agent_pose"])
         success |= step.valid & step.end.info["success"]
         length += step.valid
         on_step(count)

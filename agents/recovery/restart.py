@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,12 +90,13 @@ class RestartState:
 class RestartPolicy:
     """A policy that drives straight back to the start by odometry, where its base policy begins anew.
 
-    It needs no encoder and no density. It needs exact odometry: call `add_displacement` after each step. The position
+    It needs no encoder and no density. It needs odometry: call `add_displacement` after each step. The position
     is known relative to the start of the episode only.
 
     Args:
         base: a policy whose actions are displacements of ``R^n``, within the limits of the environment, and commands.
         config: when and how it drives back.
+        odometry: changes displacements ``(B, dim)`` into what odometry says of them, such as by noise; exact if None.
 
     Attributes:
         config: the configuration.
@@ -109,15 +111,19 @@ class RestartPolicy:
         [[-0.06, -0.08]]
     """
 
-    def __init__(self, base: PolicyLike, config: RestartConfig) -> None:
+    def __init__(
+        self, base: PolicyLike, config: RestartConfig, odometry: Callable[[Float], Float] | None = None
+    ) -> None:
         self.config = config
         self.report: RestartStep | None = None
         self._base = as_policy(base)
+        self._odometry = odometry
         self._displacement: Float | None = None
 
     def add_displacement(self, displacement: Float) -> None:
         """Tell the displacements that were performed in the last step, ``(B, dim)``: ``info["displacement"]``."""
-        self._displacement = np.array(displacement, float)
+        performed = np.array(displacement, float)
+        self._displacement = performed if self._odometry is None else self._odometry(performed)
 
     def predict(
         self,

@@ -14,6 +14,8 @@ AGENT_RADIUS, BALL_RADIUS = 0.10, 0.12
 """Radii in metres, as in the scene."""
 GOAL_LINE, GOAL_HALF_WIDTH = 0.87, 0.40
 """Position of the goal line along x and half the width of the goal, in metres, as in the scene."""
+KERB = 0.75
+"""Largest coordinate of the ball's centre on the pitch, in metres, as in the scene."""
 GOAL = np.array([GOAL_LINE + BALL_RADIUS, 0.0])
 """Target of the ball's centre, in metres."""
 
@@ -65,6 +67,17 @@ class Soccer(TaskWorld):
             agent = generator.uniform(-1.0, 1.0, 2)
         self.simulator.field("qpos")[world] = [*agent, *ball]
         self.simulator.field("ctrl")[world] = agent
+
+    def place_agent(self, position: Float, worlds: Worlds) -> None:
+        """Put agents somewhere else on the pitch."""
+        for name in ("qpos", "ctrl"):
+            self.simulator.field(name)[worlds, :2] = np.clip(position, *self.reach)
+        self.simulator.forward(worlds)
+
+    def place_object(self, position: Float, worlds: Worlds) -> None:
+        """Put balls somewhere else within the kerb."""
+        self.simulator.field("qpos")[worlds, 2:] = np.clip(position, -KERB, KERB)
+        self.simulator.forward(worlds)
 
     def move(self, action: Float, worlds: Worlds | None) -> None:
         """Move the agents by their servos, then stop everything."""

@@ -20,8 +20,12 @@ OPENING = 0.04
 OBJECT_HEIGHT = 0.02
 """Height of the object's centre when it lies on the table, in metres."""
 
+OBJECT_AREA = np.array([[-0.20, -0.12], [0.20, 0.20]])
+"""Lowest and highest place on the table at which `Tabletop.place_object` puts the object, in metres."""
+
 _HAND = [1, 0, 2]  # among the joints y comes before x, since the beam carries the carriage
 _FINGERS, _OBJECT = slice(3, 5), slice(5, 8)
+_HAND_SPEED, _OBJECT_SPEED = slice(0, 3), slice(5, 11)
 
 
 class Tabletop(TaskWorld):
@@ -46,6 +50,7 @@ class Tabletop(TaskWorld):
     """
 
     camera = "front"
+    agent_body = "hand"
     group = Translations(3)
     commands = 1
     arena_side = 0.56
@@ -83,6 +88,22 @@ class Tabletop(TaskWorld):
         self.simulator.field("qpos")[world] = [*hand[_HAND], OPENING, OPENING, *pose]
         self.simulator.field("ctrl")[world] = [*hand[_HAND], OPENING, OPENING]
         self.simulator.field("mocap_pos")[world] = [*goal, 0.0]
+
+    def place_agent(self, position: Float, worlds: Worlds) -> None:
+        """Put hands somewhere else, at rest; what a hand held stays behind."""
+        places = np.clip(position, *WORKSPACE)
+        for name in ("qpos", "ctrl"):
+            self.simulator.field(name)[worlds[:, None], _HAND] = places
+        self.simulator.field("qvel")[worlds, _HAND_SPEED] = 0.0
+        self.simulator.forward(worlds)
+
+    def place_object(self, position: Float, worlds: Worlds) -> None:
+        """Put objects upright on the table, at rest."""
+        places = np.clip(position, *OBJECT_AREA)
+        upright = np.tile([OBJECT_HEIGHT, 1.0, 0.0, 0.0, 0.0], (len(worlds), 1))
+        self.simulator.field("qpos")[worlds, _OBJECT.start :] = np.concatenate([places, upright], 1)
+        self.simulator.field("qvel")[worlds, _OBJECT_SPEED] = 0.0
+        self.simulator.forward(worlds)
 
     @abstractmethod
     def arrange(self, generator: np.random.Generator) -> tuple[Float, Float]:

@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 from ..simulation.dependencies import import_mujoco
-from ..simulation.state_layout import Float
+from ..simulation.state_layout import Float, Worlds
 from .world import ASSETS, Bool, Info, World
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class TaskWorld(World):
     """Lowest and highest positions of the agent, ``(2, dim)``, in metres."""
     max_displacement: ClassVar[float]
     """Largest absolute coordinate of a displacement, in metres; larger ones are clipped."""
+    agent_body: ClassVar[str] = "agent"
+    """Name of the agent's body in the scene."""
     object_body: ClassVar[str] = "object"
     """Name of the object's body in the scene."""
     touch_threshold: ClassVar[float] = 1e-4
@@ -74,9 +76,40 @@ class TaskWorld(World):
         limit = self._limit()
         return np.clip(action, -limit, limit)
 
+    def place_agent(self, position: Float, worlds: Worlds) -> None:
+        """Put agents somewhere else, at rest; a world that has no such method cannot be perturbed in this way.
+
+        Args:
+            position: ``(n, dim)``, in metres; clipped to where the agent can be.
+            worlds: ids of the ``n`` worlds.
+
+        Raises:
+            NotImplementedError: the world has no such method.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot move its agent: it has no method place_agent")
+
+    def place_object(self, position: Float, worlds: Worlds) -> None:
+        """Put objects somewhere else, at rest; a world that has no such method cannot be perturbed in this way.
+
+        Args:
+            position: ``(n, 2)``, along the first two axes, in metres; clipped to where the agent can deal with it.
+            worlds: ids of the ``n`` worlds.
+
+        Raises:
+            NotImplementedError: the world has no such method.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot move its object: it has no method place_object")
+
+    def push_agent(self, force: Float) -> None:
+        """Apply forces ``(num_worlds, dim)``, in newtons, to the agents until the next call."""
+        self._push(self.agent_body, force)
+
     def push_object(self, force: Float) -> None:
         """Apply forces ``(num_worlds, dim)``, in newtons, to the objects until the next call."""
-        body = self.simulator.model.body(self.object_body).id
+        self._push(self.object_body, force)
+
+    def _push(self, name: str, force: Float) -> None:
+        body = self.simulator.model.body(name).id
         self.simulator.field("xfrc_applied")[:, 6 * body : 6 * body + force.shape[1]] = force
 
     def _limit(self) -> Float:

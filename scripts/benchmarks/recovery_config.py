@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ...agents.baselines.dagger import DaggerConfig
 from ...agents.baselines.iql import IQLConfig
@@ -12,9 +11,7 @@ from ...representations.baselines.autoencoder import AutoencoderConfig
 from ...representations.densities.conditional_density import SceneDensityConfig
 from ...representations.encoders.translation_encoder import TranslationConfig
 from ...representations.learning.config import check_range
-
-Onset = int | Literal["random"]
-"""Steps before a perturbation begins, the same in all pairs or drawn for each; see `recovery_trials.random_onsets`."""
+from .recovery_grid import RecoveryGridConfig
 
 
 @dataclass(frozen=True)
@@ -25,14 +22,16 @@ class RecoveryExperimentConfig:
         demonstrations: number of episodes of the expert to learn from.
         exploration_transitions: number of transitions that the encoders are trained on beside the demonstrations.
         pairs: number of paired trials.
-        sweep_pairs: number of paired trials in every condition of the sweep, and of every ablation.
+        ablation_pairs: number of paired trials of every ablation.
         calibration_episodes: number of episodes to calibrate a trigger on.
         alignment_episodes: number of held-out demonstrations to measure encoder and density on.
         alignment_distances: metres by which held-out states are displaced to measure the gradient's direction.
         magnitude: metres a step by which the arm is dragged in a random direction, for 35 steps; then it idles for 10.
         onset: number of steps before the drag begins.
-        sweep_magnitudes: magnitudes of the sweep.
-        sweep_onsets: fixed onsets of the sweep; empty for ``onset`` alone. A random onset for each pair is added.
+        grid: perturbations of the main comparison.
+        odometry_noise: standard deviation of the noise of noisy odometry in each coordinate, and of the displacements
+            that encoders learn from, in root-mean-square displacements.
+        odometry_bias: length of their constant bias, in root-mean-square displacements.
         dart_noise: standard deviation in metres of the noise in noisy demonstrations (DART); 0.01 for pushing, and
             0.007, the best of four values, for picking by default.
         episode_length: steps after which an episode ends; the world's own number by default.
@@ -50,14 +49,15 @@ class RecoveryExperimentConfig:
     demonstrations: int = 1000
     exploration_transitions: int = 12_000
     pairs: int = 200
-    sweep_pairs: int = 50
+    ablation_pairs: int = 50
     calibration_episodes: int = 120
     alignment_episodes: int = 60
     alignment_distances: tuple[float, ...] = (0.1, 0.2)
     magnitude: float = 0.01
     onset: int = 1
-    sweep_magnitudes: tuple[float, ...] = (0.005, 0.01, 0.02, 0.04)
-    sweep_onsets: tuple[int, ...] = (1, 10)
+    grid: RecoveryGridConfig = field(default_factory=RecoveryGridConfig)
+    odometry_noise: float = 0.05
+    odometry_bias: float = 0.02
     dart_noise: float | None = None
     episode_length: int | None = None
     policy: BCConfig = field(default_factory=BCConfig)
@@ -68,39 +68,14 @@ class RecoveryExperimentConfig:
     density: SceneDensityConfig = field(default_factory=SceneDensityConfig)
 
     def __post_init__(self) -> None:
-        for name in ("demonstrations", "exploration_transitions", "pairs", "sweep_pairs", "calibration_episodes"):
+        for name in ("demonstrations", "exploration_transitions", "pairs", "ablation_pairs", "calibration_episodes"):
             check_range(self, name, at_least=1)
         check_range(self, "alignment_episodes", at_least=1)
         check_range(self, "magnitude", above=0)
-        check_range(self, "sweep_magnitudes", above=0)
         check_range(self, "onset", at_least=0)
-        check_range(self, "sweep_onsets", at_least=0)
-
-    @property
-    def fixed_onsets(self) -> tuple[int, ...]:
-        """Return the onsets of the sweep that all pairs have."""
-        return self.sweep_onsets or (self.onset,)
-
-    @property
-    def onsets(self) -> tuple[Onset, ...]:
-        """Return the onsets of the sweep."""
-        return (*self.fixed_onsets, "random")
+        for name in ("odometry_noise", "odometry_bias"):
+            check_range(self, name, at_least=0)
 
     def noise_of(self, task: str) -> float:
         """Return the noise of noisy demonstrations of a task, in metres."""
         return {"push": 0.01, "pick": 0.007}.get(task, 0.01) if self.dart_noise is None else self.dart_noise
-
-
-def onset_name(onset: Onset) -> str:
-    """Return the words for an onset of the sweep."""
-    return "from a random step" if onset == "random" else f"from step {onset}"
-
-
-def condition_name(magnitude: float, onset: Onset) -> str:
-    """Return the name of a condition of the sweep.
-
-    Example:
-        >>> condition_name(0.01, 1), condition_name(0.01, "random")
-        ('0.01 m a step from step 1', '0.01 m a step from a random step')
-    """
-    return f"{magnitude} m a step {onset_name(onset)}"

@@ -11,6 +11,7 @@ from ...representations.learning.config import to_dict
 from ..experiments.jobs import Job, chosen_device
 from ..experiments.records import MeasuredRun
 from .recovery_config import RecoveryExperimentConfig
+from .recovery_grid import RecoveryGridConfig
 from .recovery_jobs import RecoveryJobs
 from .recovery_run import RecoveryRun
 from .recovery_statistics import measured_runs
@@ -25,7 +26,7 @@ class RecoveryExperiment:
         config: configuration of the experiment.
         seeds: the seeds.
         device: device of the simulator.
-        sweep: whether the sweep is played, too.
+        grid: whether the grid is played, too.
         ablations: whether the ablations are played, too.
 
     Raises:
@@ -36,7 +37,7 @@ class RecoveryExperiment:
     config: RecoveryExperimentConfig
     seeds: Sequence[int]
     device: str = "cpu"
-    sweep: bool = True
+    grid: bool = True
     ablations: bool = True
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class RecoveryExperiment:
 
     def jobs(self, folder: Path) -> list[Job]:
         """Return the jobs of all seeds."""
-        parts = [RecoveryJobs(self.run(seed, folder), self.sweep, self.ablations) for seed in self.seeds]
+        parts = [RecoveryJobs(self.run(seed, folder), self.grid, self.ablations) for seed in self.seeds]
         return [job for part in parts for job in part.all()]
 
     def measured(self, folder: Path) -> list[MeasuredRun]:
@@ -74,4 +75,5 @@ class RecoveryExperiment:
 
 def recovery_config(*, quick: bool) -> RecoveryExperimentConfig:
     """Return the configuration of the full experiment, or of one for a single seed on two cores."""
-    return RecoveryExperimentConfig(pairs=50, sweep_onsets=()) if quick else RecoveryExperimentConfig()
+    small = RecoveryExperimentConfig(pairs=50, grid=RecoveryGridConfig(pairs=20))
+    return small if quick else RecoveryExperimentConfig()

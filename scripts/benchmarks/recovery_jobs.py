@@ -50,20 +50,20 @@ class RecoveryJobs:
 
     Attributes:
         run: run of the experiment.
-        sweep: whether the sweep is played, too.
+        grid: whether the grid is played, too.
         ablations: whether the ablations are played, too.
     """
 
     run: RecoveryRun
-    sweep: bool = True
+    grid: bool = True
     ablations: bool = True
 
     def all(self) -> list[RecoveryJob]:
         """Return the jobs that measure something; what they need is found from them."""
         names = compared_methods()
         played = [self.play(name) for name in [*names, *(ablation_methods() if self.ablations else [])]]
-        swept = [self.play(name, sweep=True) for name in names] if self.sweep else []
-        return [*played, *swept, self._measure_alignment(), self._measure_step_time()]
+        perturbed = [self.play(name, grid=True) for name in names] if self.grid else []
+        return [*played, *perturbed, self._measure_alignment(), self._measure_step_time()]
 
     def demonstrations(self) -> RecoveryJob:
         """Return the job that records the demonstrations."""
@@ -89,19 +89,19 @@ class RecoveryJobs:
         work = partial(train_policy, self.run, name)
         return self._job(f"train {name}", self.run.folder / name, work, [self.demonstrations()])
 
-    def play(self, name: str, sweep: bool = False) -> RecoveryJob:
-        """Return the job that plays the trials of a method, or those of its sweep.
+    def play(self, name: str, grid: bool = False) -> RecoveryJob:
+        """Return the job that plays the trials of a method, or those of the grid.
 
-        The sweep comes after the trials, which calibrate the trigger of the method, and draws its random onsets from
+        The grid comes after the trials, which calibrate the trigger of the method, and draws its random onsets from
         the demonstrations.
         """
         method = recovery_method(name)
         needs = [self.policy(each) for each in method.policies(name)]
         needs += [self.encoder(each) for each in method.encoders]
         needs += [self.density(*each) for each in method.densities]
-        needs += [self.play(name), self.demonstrations()] if sweep else []
-        work = partial(play_trials, self.run, name, sweep)
-        return self._job(f"play {name}{', sweep' * sweep}", trials_file(self.run, name, sweep), work, needs)
+        needs += [self.play(name), self.demonstrations()] if grid else []
+        work = partial(play_trials, self.run, name, grid)
+        return self._job(f"play {name}{', grid' * grid}", trials_file(self.run, name, grid), work, needs)
 
     def _measure_alignment(self) -> RecoveryJob:
         needs = [self.play(name) for name in compared_methods() if recovery_method(name).has_recovery]

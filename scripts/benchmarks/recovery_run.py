@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..experiments.jobs import JobProgress, silent
 from ..progress import ProgressCallback
+from .data_conditions import DataCondition
 from .recovery_config import RecoveryExperimentConfig
 
 if TYPE_CHECKING:
@@ -69,15 +70,15 @@ class RecoveryRun:
 
         return stream_seed(self.seed, "perturbations")
 
-    def make_world(self, count: int, **options: Any) -> TaskWorld:
-        """Return a batch of worlds."""
-        return self.world_cls(count, device=self.device, max_episode_steps=self.episode_steps, **options)
+    def make_world(self, count: int, steps: int | None = None) -> TaskWorld:
+        """Return a batch of worlds, whose episodes end after ``episode_steps``, or another number of steps."""
+        return self.world_cls(count, device=self.device, max_episode_steps=steps or self.episode_steps)
 
-    def started_world(self, count: int, offset: int) -> TaskWorld:
+    def started_world(self, count: int, offset: int, steps: int | None = None) -> TaskWorld:
         """Return a batch of worlds at the start of episodes, which the seed plus an offset determines."""
         import numpy as np
 
-        world = self.make_world(count)
+        world = self.make_world(count, steps)
         world.reset(np.arange(count), np.random.default_rng(self.seed + offset).spawn(count))
         return world
 
@@ -134,10 +135,23 @@ class RecoveryRun:
         episode = episode_ids(self.load("demonstrations"))
         return np.arange(len(episode)) - np.searchsorted(episode, episode)
 
+    def median_length(self) -> float:
+        """Return the median number of steps of a demonstration."""
+        import numpy as np
+
+        from ...envs.data.trajectories import episode_ids
+
+        return float(np.median(np.bincount(episode_ids(self.load("demonstrations")))))
+
+    @property
+    def odometry(self) -> DataCondition:
+        """Return what noisy odometry does to displacements."""
+        return DataCondition(noise=self.config.odometry_noise, bias=self.config.odometry_bias)
+
     # Training ---------------------------------------------------------------------------------------------------------
 
     def train_encoder(self, name: str, show: JobProgress) -> None:
-        """Train an encoder on exploration and demonstrations, and save it."""
+        """Train an encoder on exploration and demonstrations with noisy odometry, and save it."""
         import torch
 
         from ...envs.data.transitions import concatenate
@@ -145,7 +159,7 @@ class RecoveryRun:
         from ...representations.learning.checkpoints import remove_checkpoint
 
         parts = [self.load(name) for name in ("exploration", "demonstrations")]
-        data = concatenate([replace(each, action=None) for each in parts])
+        data = self.odometry.apply(concatenate([replace(each, action=None) for each in parts]), self.seed)
         torch.manual_seed(self.seed)
         encoder = make_encoder(self.encoder_config(name), SHAPE, data.group)
         self.fit(name, make_learner(encoder, data), data.fingerprint, show)

@@ -11,7 +11,7 @@ from ...envs.storage.artifacts import read_json, write_json
 from ..collect_and_train import HELD_OUT_SEED
 from ..experiments.jobs import JobProgress
 from ..experiments.records import MeasuredRun, Value
-from .recovery_config import Onset, condition_name
+from .recovery_grid import limit_name, within_limits
 from .recovery_methods.registry import (
     BASE_POLICY,
     PROPOSED_METHOD,
@@ -50,10 +50,11 @@ def aggregate(run: RecoveryRun) -> dict[str, Value]:
     result: dict[str, Value] = _headline(run, played[BASE_POLICY], played[PROPOSED_METHOD])
     for name, outcomes in played.items():
         result |= _rates(name, outcomes, played[recovery_method(name).base_policy]["clean/success"])
-    swept = [name for name in compared_methods() if trials_file(run, name, sweep=True).exists()]
-    if len(swept) == len(compared_methods()):
-        for name in swept:
-            result |= _sweep_figures(run, name, played[BASE_POLICY]["clean/length"])
+    in_grid = [name for name in compared_methods() if trials_file(run, name, grid=True).exists()]
+    if len(in_grid) == len(compared_methods()):
+        median = run.median_length()
+        for name in in_grid:
+            result |= _grid_figures(run, name, played[BASE_POLICY]["clean/length"], median)
     measures: dict[str, Value] = read_json(measures_file(run))
     return result | measures
 
@@ -90,36 +91,36 @@ def _rates(name: str, outcomes: dict[str, Any], clean: Any) -> dict[str, Value]:
     }
 
 
-def _sweep_figures(run: RecoveryRun, name: str, length: Any) -> dict[str, Value]:
-    """Return the outcomes of a method in every condition, of episodes that lasted until the perturbation began.
+def _grid_figures(run: RecoveryRun, name: str, length: Any, median: float) -> dict[str, Value]:
+    """Return the success of a method in the grid, of episodes that last until the perturbation begins.
 
-    ``"sweep_mean"`` is the mean over conditions with a fixed onset, ``"random_onset_mean"`` over the others.
+    Those are episodes that last longer under behaviour cloning without a perturbation. ``"grid mean"`` is the mean over
+    conditions and time limits; other means are over the conditions of a part, or within a time limit.
 
     Args:
-        run: run whose sweep has been played.
+        run: run whose grid has been played.
         name: name of the method.
         length: length of the clean episodes of behaviour cloning, ``(pairs,)``.
+        median: median length of a demonstration.
     """
     import numpy as np
 
-    played = read_outcomes(run, name, sweep=True)
-
-    def found(onset: Onset) -> dict[str, Any]:
-        conditions = [condition_name(magnitude, onset) for magnitude in run.config.sweep_magnitudes]
-        return {each: _lasting(played, each, length) for each in conditions}
-
-    fixed = {label: each for onset in run.config.fixed_onsets for label, each in found(onset).items()}
-    random = found("random")
-    figures: dict[str, Value] = {"sweep_mean": float(np.mean([each.mean() for each in fixed.values() if len(each)]))}
-    figures["random_onset_mean"] = _outcomes(np.concatenate([*random.values()]))  # each has the same episodes
-    figures |= {label: _outcomes(each) for label, each in (fixed | random).items()}
+    grid, played, means, figures = run.config.grid, read_outcomes(run, name, grid=True), [], dict[str, Value]()
+    limits = sorted(grid.time_limits)
+    for part, names in grid.names.items():
+        rates = []
+        for condition in names:
+            success, steps, onset = (played[f"{condition}/{key}"] for key in ("success", "length", "onset"))
+            met = length[: len(success)] > onset
+            in_time = within_limits(success, steps, median, limits)[:, met]
+            rates.append(in_time.mean(1) if met.any() else np.zeros(len(in_time)))
+            figures[condition] = _outcomes(in_time[-1])
+        figures[part] = float(np.mean(rates))
+        means.append(np.mean(rates, axis=0))
+    figures["grid_mean"] = float(np.mean(means))
+    for limit, mean in zip(limits, np.mean(means, axis=0), strict=True):
+        figures[limit_name(limit)] = float(mean)
     return {f"{name}: {label}": value for label, value in figures.items()}
-
-
-def _lasting(played: dict[str, Any], condition: str, length: Any) -> Any:
-    """Return the successes in a condition, over pairs whose clean episode lasted until the perturbation began."""
-    success, onset = played[f"{condition}/success"], played[f"{condition}/onset"]
-    return success[length[: len(success)] > onset]
 
 
 def step_time_file(run: RecoveryRun) -> Path:

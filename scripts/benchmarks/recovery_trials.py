@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...envs.storage.artifacts import read_npz, write_json, write_npz
 from ..collect_and_train import HELD_OUT_SEED
 from ..experiments.jobs import JobProgress
-from .recovery_config import Onset, RecoveryExperimentConfig, condition_name
+from .recovery_config import RecoveryExperimentConfig
 from .recovery_methods.density_recovery import density_recovery
 from .recovery_methods.registry import PROPOSED_METHOD, recovery_method
 from .recovery_run import RecoveryRun
@@ -32,27 +33,28 @@ def main_conditions(config: RecoveryExperimentConfig, is_ablation: bool = False)
     """
     from ...envs.wrappers.task_perturbation import TaskPerturbation
 
-    pairs = min(config.pairs, config.sweep_pairs) if is_ablation else config.pairs
+    pairs = min(config.pairs, config.ablation_pairs) if is_ablation else config.pairs
     return {"clean": (pairs, None), "pushed": (pairs, TaskPerturbation(config.magnitude, onset=config.onset))}
 
 
-def sweep_conditions(run: RecoveryRun) -> Conditions:
-    """Return the conditions of the sweep over magnitudes and onsets.
+def grid_conditions(run: RecoveryRun) -> Conditions:
+    """Return the conditions of the grid.
 
     Args:
         run: run whose demonstrations have been recorded.
     """
-    from ...envs.wrappers.task_perturbation import TaskPerturbation
+    grid = run.config.grid
+    found = grid.conditions(random_onsets(run, grid.pairs), run.world_cls.group.dim)
+    return {name: (grid.pairs, perturbation) for name, perturbation in found.items()}
 
-    config = run.config
-    pairs = min(config.pairs, config.sweep_pairs)
-    onsets: dict[Onset, tuple[int, ...]] = {onset: (onset,) * pairs for onset in config.fixed_onsets}
-    onsets["random"] = random_onsets(run, pairs)
-    return {
-        condition_name(magnitude, onset): (pairs, TaskPerturbation(magnitude, onsets=onsets[onset]))
-        for onset in config.onsets
-        for magnitude in config.sweep_magnitudes
-    }
+
+def grid_steps(run: RecoveryRun) -> int:
+    """Return the number of steps of an episode of the grid: the longest time limit.
+
+    Args:
+        run: run whose demonstrations have been recorded.
+    """
+    return math.ceil(max(run.config.grid.time_limits) * run.median_length())
 
 
 def random_onsets(run: RecoveryRun, pairs: int) -> tuple[int, ...]:
@@ -73,40 +75,41 @@ def random_onsets(run: RecoveryRun, pairs: int) -> tuple[int, ...]:
     return tuple(generator.choice(run.demonstrated_steps(), pairs).tolist())
 
 
-def play_trials(run: RecoveryRun, name: str, sweep: bool, show: JobProgress) -> None:
+def play_trials(run: RecoveryRun, name: str, grid: bool, show: JobProgress) -> None:
     """Play the trials of a method in all conditions, and write the outcomes to `trials_file`.
 
     Args:
         run: run of the experiment.
         name: name of the method.
-        sweep: whether to play the sweep instead of the main comparison.
+        grid: whether to play the grid instead of the clean and the dragged episodes.
         show: shows the progress.
     """
     from ...agents.evaluation.paired_evaluation import run_trial
 
-    policy, steps = recovery_method(name).policy(name, run), run.episode_steps
-    ablation = recovery_method(name).is_ablation
-    conditions = sweep_conditions(run) if sweep else main_conditions(run.config, ablation)
+    method = recovery_method(name)
+    steps = grid_steps(run) if grid else run.episode_steps
+    conditions = grid_conditions(run) if grid else main_conditions(run.config, method.is_ablation)
     outcomes: dict[str, Any] = {}
     for index, (condition, (pairs, perturbation)) in enumerate(conditions.items()):
 
         def on_step(step: int, index: int = index, condition: str = condition) -> None:
             show(index * steps + step, len(conditions) * steps, "steps", condition)
 
-        world = run.started_world(pairs, HELD_OUT_SEED)
-        trial = run_trial(world, world.save(), policy, perturbation, seed=run.perturbation_seed, on_step=on_step)
+        world = run.started_world(pairs, HELD_OUT_SEED, steps)
+        policy, start = method.policy_in(world, name, run), world.save()
+        trial = run_trial(world, start, policy, perturbation, seed=run.perturbation_seed, on_step=on_step)
         outcomes |= {f"{condition}/{key}": getattr(trial, key) for key in OUTCOMES}
-    write_npz(trials_file(run, name, sweep), outcomes)
+    write_npz(trials_file(run, name, grid), outcomes)
 
 
-def trials_file(run: RecoveryRun, name: str, sweep: bool = False) -> Path:
+def trials_file(run: RecoveryRun, name: str, grid: bool = False) -> Path:
     """Return the file of the outcomes of a method."""
-    return run.folder / ("sweep" if sweep else "trials") / f"{name}.npz"
+    return run.folder / ("grid" if grid else "trials") / f"{name}.npz"
 
 
-def read_outcomes(run: RecoveryRun, name: str, sweep: bool = False) -> dict[str, Any]:
+def read_outcomes(run: RecoveryRun, name: str, grid: bool = False) -> dict[str, Any]:
     """Return the outcomes of a method: ``"condition/quantity"`` to arrays over pairs."""
-    return read_npz(trials_file(run, name, sweep))
+    return read_npz(trials_file(run, name, grid))
 
 
 def measures_file(run: RecoveryRun) -> Path:

@@ -41,9 +41,9 @@ class Recover(RunnerCommand):
     task: Literal["push", "pick"] = "push"
     """Task: push a puck onto a goal, or pick up a peg and place it there."""
     quick: bool = False
-    """Run one seed with 50 pairs and one fixed onset, without ablations, instead of the full experiment."""
-    sweep: bool = True
-    """Sweep over magnitudes and onsets of the perturbation, too; this doubles the work."""
+    """Run one seed with 50 pairs, and 20 in the grid, without ablations, instead of the full experiment."""
+    grid: bool = True
+    """Play the grid of perturbations, too, which is most of the work."""
     ablation: bool = True
     """Run the ablations, too, unless it is quick."""
     num_seeds: int = 5
@@ -69,7 +69,7 @@ class Recover(RunnerCommand):
         """Return the experiment, with its seeds."""
         config: RecoveryExperimentConfig = self.hyperparameters or recovery_config(quick=self.quick)
         seeds = [self.seed] if self.quick else [REPORTED_SEED + self.seed + index for index in range(self.num_seeds)]
-        return RecoveryExperiment(self.task, config, seeds, self.device, self.sweep, self.ablation and not self.quick)
+        return RecoveryExperiment(self.task, config, seeds, self.device, self.grid, self.ablation and not self.quick)
 
     @property
     def places(self) -> Places:

@@ -1,4 +1,4 @@
-"""The report of the recovery experiment, one self-contained page: figures, film, density and sweep."""
+"""The report of the recovery experiment, one self-contained page: figures, film, density, and the grid."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..benchmarks.recovery_config import condition_name, onset_name
+from ..benchmarks.recovery_grid import condition_name, limit_name, within_limits
 from ..benchmarks.recovery_methods.density_recovery import density_recovery
-from ..benchmarks.recovery_methods.registry import PROPOSED_METHOD, ablation_methods, compared_methods
+from ..benchmarks.recovery_methods.registry import BASE_POLICY, PROPOSED_METHOD, ablation_methods, compared_methods
 from ..benchmarks.recovery_run import RecoveryRun
+from ..benchmarks.recovery_trials import read_outcomes, trials_file
 from ..experiments.records import Records
 from ..experiments.summaries import Summary, summarize_records
 from .html_page import picture, section, table, tiles, video, write_page
@@ -46,7 +47,7 @@ def write_recovery_report(folder: Path, records: Records, runs: list[RecoveryRun
     threshold = density_recovery(PROPOSED_METHOD).trigger(PROPOSED_METHOD, run).threshold
     write_film(folder / "film.mp4", run, episodes, threshold)
     sections = [_headline(figures), *_film(folder), *_density(run, episodes[0], threshold), _methods(figures)]
-    sections += [*_sweep(figures, run), *_ablation(figures), _settings(records, run)]
+    sections += [*_grid(figures, runs), *_ablation(figures), _settings(records, run)]
     title = f"equiact · recovery · {run.task}"
     return write_page(folder / "report.html", title, "Policies that recover after a perturbation", sections)
 
@@ -102,12 +103,12 @@ def _methods(figures: Figures) -> str:
         "All methods on the same episodes and perturbations. Harmed: the cloned policy succeeds in the clean episode, "
         "the method fails."
     )
-    more = {"sweep_mean": "Mean of the sweep"} if _has_sweep(figures) else {}
+    more = {"grid_mean": "Mean of the grid"} if _has_grid(figures) else {}
     return section("Methods", lead, _comparison(figures, compared_methods(), COLUMNS | more))
 
 
-def _has_sweep(figures: Figures) -> bool:
-    return f"{PROPOSED_METHOD}: sweep_mean" in figures
+def _has_grid(figures: Figures) -> bool:
+    return f"{PROPOSED_METHOD}: grid_mean" in figures
 
 
 def _comparison(figures: Figures, names: Iterable[str], columns: dict[str, str]) -> str:
@@ -118,15 +119,28 @@ def _comparison(figures: Figures, names: Iterable[str], columns: dict[str, str])
     return table(["", *columns.values()], rows)
 
 
-def _sweep(figures: Figures, run: RecoveryRun) -> Iterator[str]:
-    if not _has_sweep(figures):
+def _grid(figures: Figures, runs: list[RecoveryRun]) -> Iterator[str]:
+    if not _has_grid(figures):
         return
-    lead = "Success against the metres a step by which the arm is dragged, for perturbations that begin at other steps."
-    alt = "Success against magnitude, a line for each method; " + "; ".join(
-        f"{name} {100 * figures[f'{name}: sweep_mean'].number:.0f} % in the mean" for name in compared_methods()
+    grid = runs[0].config.grid
+    lead = (
+        "Mean success by kind of perturbation, over magnitudes and time limits, and by time limit, over everything. A "
+        "perturbation begins at a random step; a time limit is a multiple of the median demonstration."
     )
-    drawn = picture(lambda f: _draw_sweep(f, figures, run), 4.4, alt)
+    columns = {name: name[0].upper() + name[1:] for name in [*grid.names, *map(limit_name, sorted(grid.time_limits))]}
+    yield section("Kinds of perturbations", lead, _comparison(figures, compared_methods(), columns))
+    lead = f"Success within {max(grid.time_limits):g} times the median demonstration, against the magnitude."
+    alt = "Success against magnitude, a line for each method; " + "; ".join(
+        f"{name} {100 * figures[f'{name}: grid_mean'].number:.0f} % in the mean" for name in compared_methods()
+    )
+    drawn = picture(lambda f: _draw_magnitudes(f, figures, runs[0]), 4.4, alt)
     yield section("Magnitude of the perturbation", lead, drawn)
+    lead = (
+        "Success within all time limits, by magnitude (from the weakest to the strongest) and by onset (thirds of the "
+        "episodes). All kinds of perturbations are pooled."
+    )
+    alt = "Maps of success over onset and magnitude, for the best known methods."
+    yield section("Where it wins and loses", lead, picture(lambda f: _draw_maps(f, runs), 3.4, alt))
 
 
 def _ablation(figures: Figures) -> Iterator[str]:
@@ -201,18 +215,75 @@ def _draw_map(
     axes.contourf(across, up, np.maximum(mean, levels[0]).T, levels=levels, cmap="Greys", alpha=0.7)
 
 
-def _draw_sweep(figure: Figure, figures: Figures, run: RecoveryRun) -> None:
-    onsets, magnitudes = run.config.onsets, run.config.sweep_magnitudes
-    panels = figure.subplots(1, len(onsets), sharey=True, squeeze=False)[0]
-    for axes, onset in zip(panels, onsets, strict=True):
+def _draw_magnitudes(figure: Figure, figures: Figures, run: RecoveryRun) -> None:
+    """Draw the success of all methods against the magnitude, a panel for each kind of perturbation."""
+    units = {"drag": "metres a step", "push": "newtons"}
+    parts = run.config.grid.magnitudes
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    for axes, (part, magnitudes) in zip(panels, parts.items(), strict=True):
         for index, (name, style) in enumerate(line_styles().items()):
-            means = [figures[f"{name}: {condition_name(magnitude, onset)}"].number for magnitude in magnitudes]
+            means = [figures[f"{name}: {condition_name(part, each)}"].number for each in magnitudes]
             width = 3 if name == PROPOSED_METHOD else 1.3
             look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": f"C{index % 4}", "linewidth": width}
             axes.plot(magnitudes, means, style, label=name, **look)
-        axes.set(xscale="log", xlabel="metres a step", title=onset_name(onset), ylim=(-0.02, 1.02))
-        axes.set_xticks(magnitudes, [str(magnitude) for magnitude in magnitudes])
+        axes.set(xscale="log", xlabel=units.get(part, "metres"), title=part, ylim=(-0.02, 1.02))
+        axes.set_xticks(magnitudes, [f"{each:g}" for each in magnitudes])
         axes.minorticks_off()
     panels[0].set(ylabel="success")
     panels[0].yaxis.set_major_formatter("{x:.0%}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+
+
+SHOWN = (BASE_POLICY, "odometry restart", PROPOSED_METHOD)
+"""Methods whose success is mapped over onset and magnitude."""
+
+
+def _draw_maps(figure: Figure, runs: list[RecoveryRun]) -> None:
+    """Draw the success over onset and rank of the magnitude, a map for each of a few methods."""
+    shown = [name for name in SHOWN if trials_file(runs[0], name, grid=True).exists()]
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, shown, strict=True):
+        values = success_map(runs, name)
+        axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        for row, column in np.ndindex(values.shape):
+            text = "–" if np.isnan(values[row, column]) else f"{100 * values[row, column]:.0f}"
+            dark = not values[row, column] > 0.6
+            axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+        axes.set(title=name, xlabel="magnitude", xticks=range(values.shape[1]), yticks=range(len(ONSETS)))
+        axes.set_xticklabels(range(1, values.shape[1] + 1))
+        axes.set_yticklabels(ONSETS)
+        axes.grid(visible=False)
+
+
+ONSETS = ("early", "middle", "late")
+"""Names of the thirds of the onsets."""
+
+
+def success_map(runs: list[RecoveryRun], name: str) -> NDArray[Any]:
+    """Return the share of successes by onset and magnitude in percent of one, all kinds and time limits pooled.
+
+    Only episodes that last until the perturbation begins count, as in the tables.
+
+    Args:
+        runs: runs whose grid has been played, with the same configuration.
+        name: name of the method.
+
+    Returns:
+        ``(3, magnitudes)``; NaN where there is no episode. The thirds are of the onsets of all episodes that count.
+    """
+    grid = runs[0].config.grid
+    onset, rank, success = [], [], []
+    for run in runs:
+        clean, played = read_outcomes(run, BASE_POLICY)["clean/length"], read_outcomes(run, name, grid=True)
+        for names in grid.names.values():
+            for index, condition in enumerate(names):
+                reached, steps, begins = (played[f"{condition}/{key}"] for key in ("success", "length", "onset"))
+                met = clean[: len(begins)] > begins
+                in_time = within_limits(reached, steps, run.median_length(), grid.time_limits).mean(0)
+                onset.append(begins[met])
+                rank.append(np.full(met.sum(), index))
+                success.append(in_time[met])
+    onsets, ranks, found = (np.concatenate(each) for each in (onset, rank, success))
+    third = np.searchsorted(np.quantile(onsets, [1 / 3, 2 / 3]), onsets)
+    cells = [[found[(third == row) & (ranks == each)] for each in np.unique(ranks)] for row in range(len(ONSETS))]
+    return np.array([[cell.mean() if len(cell) else np.nan for cell in row] for row in cells])

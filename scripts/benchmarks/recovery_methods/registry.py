@@ -11,6 +11,7 @@ from ....envs.named_registry import Registry
 
 if TYPE_CHECKING:
     from ....envs.data.policy import Policy
+    from ....envs.worlds.task_world import TaskWorld
     from ...experiments.jobs import JobProgress
     from ..recovery_run import RecoveryRun
 
@@ -26,7 +27,7 @@ class RecoveryMethod(ABC):
 
     Attributes:
         rank: place in tables; ties are ordered by name.
-        is_ablation: whether it is left out of the main comparison and of the sweep.
+        is_ablation: whether it is left out of the main comparison and of the grid.
     """
 
     rank: int = 100
@@ -73,6 +74,16 @@ class RecoveryMethod(ABC):
     def train(self, name: str, run: RecoveryRun, show: JobProgress) -> None:
         """Train the policy and save it to ``run.folder / name``."""
         raise NotImplementedError(f"{name} needs no training")
+
+    def policy_in(self, world: TaskWorld, name: str, run: RecoveryRun) -> Policy:
+        """Return the policy that plays in a batch of worlds; only one that reads ground truth depends on the batch.
+
+        Args:
+            world: the batch.
+            name: name of the method.
+            run: run of the experiment, with all that was trained.
+        """
+        return self.policy(name, run)
 
     @abstractmethod
     def policy(self, name: str, run: RecoveryRun) -> Policy:

@@ -37,7 +37,7 @@ def ahead(observation):
 
 def recovery(base=ahead, **options):
     trigger = options.pop("trigger", TRIGGER)
-    return RecoveryPolicy(base, lambda o: o, density(), trigger, RecoveryConfig(step=STEP, **options))
+    return RecoveryPolicy(base, lambda o: o, density(), trigger, RecoveryConfig(step=STEP, **{"patience": 0} | options))
 
 
 def walk(policy, steps, push_at=None, push=(0.0, 0.0), start=(0.2, 0.0)):
@@ -127,6 +127,38 @@ def test_as_published_it_climbs_the_gradient():
     assert blends[0] < 0.05 and abs(positions[-1, 1]) < 0.1
     action, _ = policy.predict(np.array([[2.0, 1.0]], np.float32))
     assert action[0, 1] < -0.9 * STEP
+
+
+def test_the_base_policy_may_come_back_by_itself():
+    """A base that finds its way back within the patience is left alone; one that needs longer is not."""
+
+    def returns(observation):
+        off = observation[:, 1:] > 0.1
+        return np.where(off, [[0.0, -STEP]], [[STEP, 0.0]])
+
+    def pushed(patience):
+        policy = recovery(returns, patience=patience, trigger=Trigger(-2.0, 0.3))
+        return walk(policy, 32, push_at=9, push=(0.0, 1.0), start=(0.5, 0.0))
+
+    positions, blends = pushed(50)
+    low = density().log_prob(torch.from_numpy(positions)).numpy() < -2
+    steps = int(low.sum())
+    assert steps > 3 and low[10 : 10 + steps].all() and (blends == 1).all()
+    assert (pushed(steps)[1] == 1).all()
+    positions, blends = pushed(2)
+    assert (blends[:12] == 1).all() and (blends[12:18] == 0).all(), "it acts in the third step"
+    assert np.linalg.norm(positions - positions[0], axis=1)[18:].min() < STEP, "back at the start"
+
+
+def test_a_low_density_must_last_longer_than_the_patience():
+    """Of ``5, 1, 4, 2, 3, 9`` the lowest of one, two and three steps in a row are 1, 3 and 4, of seven steps 9."""
+    values = np.array([5.0, 1.0, 4.0, 2.0, 3.0, 9.0])
+    for patience, lowest in {0: 1.0, 1: 3.0, 2: 4.0, 5: 9.0, 6: 9.0}.items():
+        series = [values, *[values + 100] * 38]
+        found = calibrate_trigger(series, false_alarms=0.025, patience=patience)
+        assert found.threshold == lowest
+    with pytest.raises(ValueError, match="patience must be an integer of at least 0, got -1"):
+        calibrate_trigger([values] * 39, patience=-1)
 
 
 def test_without_a_memory_it_climbs_the_gradient():

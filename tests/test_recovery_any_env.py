@@ -51,9 +51,8 @@ def ahead(observation):
 
 
 def recovery(base=ahead, trigger=TRIGGER, density=DENSITY, encoder=position, **options):
-    config = RecoveryConfig(
-        STEP, **{key: options.pop(key) for key in ("climb", "commands", "restart") if key in options}
-    )
+    chosen = {key: options.pop(key) for key in ("climb", "commands", "restart", "patience") if key in options}
+    config = RecoveryConfig(STEP, **{"patience": 0} | chosen)
     return RecoveryPolicy(base, encoder, density, trigger, config, **options)
 
 
@@ -433,7 +432,8 @@ def standing(observation):
 
 @pytest.mark.parametrize("kind", ["vector", "dict"])
 def test_all_alarms_are_calibrated_in_any_environment(kind):
-    trigger = calibrate_recovery(Plane(kind, length=8), watching(base=standing), episodes=100, seed=0)
+    alarms = ("density", "innovation", "dwell")
+    trigger = calibrate_recovery(Plane(kind, length=8), watching(base=standing), episodes=100, seed=0, alarms=alarms)
     assert -20 < trigger.threshold < 0
     assert 0.05 < trigger.innovation < 0.3, "the noise of the environment, of which actions know nothing"
     assert 1 <= trigger.dwell <= 8
@@ -453,7 +453,10 @@ def test_the_thresholds_are_those_of_the_episodes():
         for name, series in played.items():
             series.append(np.array([getattr(row, name)[0] for row in rows]))
         observation, _ = env.reset()
-    assert calibrate_recovery(env, policy, episodes=60, seed=3) == calibrate_trigger(*played.values())
+    alarms = ("density", "innovation", "dwell")
+    assert calibrate_recovery(env, policy, episodes=60, seed=3, alarms=alarms) == calibrate_trigger(*played.values())
+    two = calibrate_trigger(played["log_density"], (), played["dwell"])
+    assert calibrate_recovery(env, policy, episodes=60, seed=3) == two, "by default"
 
 
 @pytest.fixture(scope="module")
@@ -466,17 +469,19 @@ def clean_episodes():
     return episodes
 
 
+@pytest.mark.parametrize("patience", [0, 2])
 @pytest.mark.parametrize(
     "alarms", [("density",), ("innovation",), ("density", "dwell"), ("density", "innovation", "dwell")]
 )
-def test_false_alarms_are_as_rare_as_promised_on_average(alarms, clean_episodes):
+def test_false_alarms_are_as_rare_as_promised_on_average(alarms, patience, clean_episodes):
     """Test one new episode after each of many calibrations; a density alone keeps the whole share."""
     raised = []
     for start in range(0, len(clean_episodes), 30):
         *calibration, new = clean_episodes[start : start + 30]
-        trigger = trigger_of(calibration, alarms, false_alarms=0.2)
-        alarm = (new.log_density < trigger.threshold) | (new.innovation > trigger.innovation)
-        raised.append((alarm | (new.dwell > trigger.dwell)).any())
+        trigger = trigger_of(calibration, alarms, 0.2, patience)
+        low = "".join("x" if each else " " for each in new.log_density < trigger.threshold)
+        alarm = (new.innovation > trigger.innovation) | (new.dwell > trigger.dwell)
+        raised.append(alarm.any() or max(map(len, low.split()), default=0) > patience)
     margin = 3 * np.sqrt(0.2 * 0.8 / len(raised))
     assert np.mean(raised) < 0.2 + margin
     if alarms == ("density",):
@@ -544,8 +549,10 @@ def test_the_user_may_say_which_episodes_are_clean():
 
 
 def test_policies_that_climb_are_calibrated_too():
+    """They act at once: there is no patience, whatever the configuration says."""
     env = Plane(length=5)
-    climbing = calibrate_recovery(env, watching(base=standing, climb=True), episodes=40, seed=0, alarms=("density",))
+    policy = watching(base=standing, climb=True, patience=3)
+    climbing = calibrate_recovery(env, policy, episodes=40, seed=0, alarms=("density",))
     assert climbing == calibrate_recovery(env, watching(base=standing), episodes=40, seed=0, alarms=("density",))
 
 
@@ -563,7 +570,7 @@ def test_policies_that_climb_are_calibrated_too():
         ({"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
         ({"false_alarms": 1.0}, ValueError, "false_alarms must lie between 0 and 1"),
         ({"alarms": ("smoke",)}, ValueError, "alarms must be at least one of"),
-        ({"episodes": 58}, ValueError, "5.0% false alarms need at least 59 held-out episodes, got 58"),
+        ({"episodes": 38}, ValueError, "5.0% false alarms need at least 39 held-out episodes, got 38"),
         ({"env": Plane(length=10**9)}, ValueError, "an episode did not end within 30 steps"),
         ({"watching": watching(base=lambda o: np.full((1, 2), np.nan))}, ValueError, "finite actions of the base"),
         ({"watching": watching(base=standing, encoder=lambda o: o * np.nan)}, ValueError, "finite log densities"),

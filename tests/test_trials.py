@@ -228,7 +228,7 @@ def test_only_successful_episodes_calibrate(started):
     density = KernelDensity(3)
     density.fit(torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) - 0.5)
     watching = RecoveryPolicy(
-        base, lambda observation: world.agent_pose(), density, Trigger.never(), RecoveryConfig(step=0.02, commands=1)
+        base, lambda observation: world.agent_pose(), density, Trigger.never(), RecoveryConfig(0.02, 1, patience=0)
     )
     played = run_trial(world, initial, watching)
     assert played.success.tolist() == [True, True, False, False]

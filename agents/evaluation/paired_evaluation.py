@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from ...envs.perturbations.errors import PerturbationError
 from ...envs.simulation.state_layout import Float
 from ...envs.worlds.task_world import TaskWorld
 from ...envs.wrappers.task_perturbation import PerturbationInjector, TaskPerturbation
-from ..recovery.calibration import Alarm, WatchedEpisode, require_alarms, trigger_of
+from ..recovery.calibration import ALARMS, Alarm, WatchedEpisode, require_alarms, trigger_of
 from ..recovery.conformal import Trigger, calibrate_bound
 from ..recovery.recovery_policy import RecoveryPolicy
 from ..recovery.restart import RestartPolicy
@@ -176,7 +176,7 @@ def calibrate_on_episodes(
     world: TaskWorld,
     initial: Any,
     watching: RecoveryPolicy,
-    alarms: Sequence[Alarm] = get_args(Alarm),
+    alarms: Sequence[Alarm] = ALARMS,
     false_alarms: float = 0.05,
 ) -> Trigger:
     """Calibrate a trigger on clean episodes in which the base policy succeeds, in a batch of our worlds.
@@ -196,7 +196,7 @@ def calibrate_on_episodes(
     require_alarms(alarms, false_alarms)
     trial = run_trial(world, initial, watching)
     succeeded = [_watched(trial, int(index)) for index in np.flatnonzero(trial.success)]
-    return trigger_of(succeeded, alarms, false_alarms)
+    return trigger_of(succeeded, alarms, false_alarms, watching.config.alarm_patience)
 
 
 def calibrate_restart(world: TaskWorld, initial: Any, watching: RestartPolicy, false_alarms: float = 0.05) -> Trigger:

@@ -20,6 +20,9 @@ from .recovery_policy import RecoveryPolicy
 Alarm = Literal["density", "innovation", "dwell"]
 """A quantity that may trigger a recovery; see `RecoveryPolicy`."""
 
+ALARMS: tuple[Alarm, ...] = ("density", "dwell")
+"""The alarms by default. After a surprising movement (innovation) base policies often come back by themselves."""
+
 
 @dataclass(frozen=True)
 class WatchedEpisode:
@@ -51,7 +54,7 @@ def calibrate_recovery(
     *,
     episodes: int,
     seed: int,
-    alarms: Sequence[Alarm] = get_args(Alarm),
+    alarms: Sequence[Alarm] = ALARMS,
     false_alarms: float = 0.05,
     keep: Callable[[WatchedEpisode], bool] | None = None,
     autoreset: AutoresetMode | str | None = None,
@@ -122,23 +125,28 @@ def calibrate_recovery(
         progress(len(watcher.episodes))
         if watcher.complete:
             break
-    return trigger_of(_kept(watcher.episodes, count, keep), alarms, false_alarms)
+    return trigger_of(_kept(watcher.episodes, count, keep), alarms, false_alarms, watching.config.alarm_patience)
 
 
-def trigger_of(episodes: Sequence[WatchedEpisode], alarms: Sequence[Alarm], false_alarms: float) -> Trigger:
+def trigger_of(
+    episodes: Sequence[WatchedEpisode], alarms: Sequence[Alarm], false_alarms: float, patience: int
+) -> Trigger:
     """Return the trigger of clean episodes; see `calibrate_recovery`.
 
     Args:
         episodes: the episodes.
         alarms: quantities that may trigger a recovery.
         false_alarms: share of clean episodes in which recovery may act, between 0 and 1.
+        patience: number of steps in a row in which the density may be low without an alarm.
 
     Raises:
         ValueError: an estimate is not finite, or there are too few episodes for this rate.
     """
     innovations = [each.innovation for each in episodes] if "innovation" in alarms else []
     dwells = [each.dwell for each in episodes] if "dwell" in alarms else []
-    trigger = calibrate_trigger([each.log_density for each in episodes], innovations, dwells, false_alarms)
+    trigger = calibrate_trigger(
+        [each.log_density for each in episodes], innovations, dwells, false_alarms, patience=patience
+    )
     return trigger if "density" in alarms else replace(trigger, threshold=-math.inf)
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...envs.arguments import integer_argument
 from ...envs.storage.artifacts import ArtifactError, read_artifact, write_artifact
 
 KIND = "trigger"
@@ -100,14 +101,16 @@ def calibrate_trigger(
     dwells: Sequence[NDArray[Any] | Tensor] = (),
     false_alarms: float = 0.05,
     *,
+    patience: int = 0,
     median_odds: float = 99.0,
 ) -> Trigger:
     """Return a trigger whose false-alarm rate on clean episodes is at most ``false_alarms``, on average.
 
     The method is split conformal prediction. The threshold is the ``⌊α (n + 1)⌋``-th smallest of the lowest log
-    densities of ``n`` held-out episodes. Another exchangeable episode falls below it with a probability of at most
-    ``α``. The bounds of innovation and dwell are the largest values, treated alike. ``α = false_alarms / m`` if ``m``
-    of the three quantities are given (Bonferroni).
+    densities of ``n`` held-out episodes; with patience, of the lowest that last for ``patience + 1`` steps in a row,
+    ``min_t max(log ρ_t, …, log ρ_{t + patience})``. Another exchangeable episode stays below it for so long with a
+    probability of at most ``α``. The bounds of innovation and dwell are the largest values, treated alike.
+    ``α = false_alarms / m`` if ``m`` of the three quantities are given (Bonferroni).
 
     Source: Papadopoulos, Proedrou, Vovk and Gammerman, *Inductive confidence machines for regression*, ECML 2002; Lei
     et al., *Distribution-free predictive inference for regression*, JASA 2018.
@@ -118,6 +121,7 @@ def calibrate_trigger(
         innovations: innovations of the same steps; empty to ignore them.
         dwells: numbers of steps in one place at the same steps; empty to ignore them.
         false_alarms: share of clean episodes in which recovery may act, between 0 and 1.
+        patience: number of steps in a row in which the density may be low without an alarm.
         median_odds: odds of the base policy at the median log density of all steps, which set the temperature.
 
     Raises:
@@ -137,7 +141,10 @@ def calibrate_trigger(
     innovations, dwells = _episodes("innovations", innovations, count), _episodes("dwells", dwells, count)
     share = false_alarms / (1 + bool(len(innovations)) + bool(len(dwells)))
     rank = _rank(share, count, false_alarms)
-    threshold = float(np.sort([np.min(episode) for episode in log_densities])[rank - 1])
+    lasting = [
+        _lowest_lasting(episode, integer_argument("patience", patience, at_least=0)) for episode in log_densities
+    ]
+    threshold = float(np.sort(lasting)[rank - 1])
     median = float(np.median(np.concatenate(log_densities)))
     temperature = max(median - threshold, 1e-6) / math.log(median_odds)
     return Trigger(threshold, temperature, _highest(innovations, rank), _highest(dwells, rank))
@@ -177,6 +184,15 @@ def _rank(share: float, count: int, false_alarms: float) -> int:
         needed = math.ceil(1 / share) - 1
         raise ValueError(f"{false_alarms:.1%} false alarms need at least {needed} held-out episodes, got {count}")
     return rank
+
+
+def _lowest_lasting(values: NDArray[Any], patience: int) -> float:
+    """Return the lowest value that an episode stays at or below for ``patience + 1`` steps in a row.
+
+    An episode that is shorter raises no alarm; its highest value counts.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(values, min(patience + 1, len(values)))
+    return float(windows.max(1).min())
 
 
 def _highest(series: Sequence[NDArray[Any]], rank: int) -> float:

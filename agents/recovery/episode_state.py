@@ -52,6 +52,7 @@ class EpisodeState:
         predicted: latent predicted from the last action, ``(B, n)``.
         anchor: latent near which the agent has stayed for ``dwell`` steps, ``(B, n)``.
         dwell: number of steps for which the agent has stayed near ``anchor``, ``(B,)``.
+        sparse: number of steps in a row in which the density has been low, ``(B,)``.
         returning: true while the agent goes back, ``(B,)``.
         distance: distance to the place it goes back to, in the last step, ``(B,)``.
         base: recurrent state of the base policy.
@@ -64,6 +65,7 @@ class EpisodeState:
     predicted: Latents
     anchor: Latents
     dwell: NDArray[np.int64]
+    sparse: NDArray[np.int64]
     returning: Mask
     distance: Values
     base: Any
@@ -86,6 +88,7 @@ class EpisodeState:
             predicted=latent,
             anchor=latent,
             dwell=np.zeros(count, int),
+            sparse=np.zeros(count, int),
             returning=np.zeros(count, bool),
             distance=np.full(count, np.inf, np.float32),
             base=None,
@@ -112,6 +115,7 @@ class StepEstimate:
         context: context of the density, ``(B, k)``; None if it has none.
         innovation: distance between the latent and the predicted one, ``(B,)``.
         dwell: number of steps for which the agent has stayed in one place, ``(B,)``.
+        sparse: number of steps in a row in which the density has been low, ``(B,)``.
     """
 
     latent: Latents
@@ -120,6 +124,7 @@ class StepEstimate:
     context: Tensor | None
     innovation: Values
     dwell: NDArray[np.int64]
+    sparse: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

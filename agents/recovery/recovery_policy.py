@@ -14,10 +14,11 @@ Deviations from the paper
   the object. What it observes there conditions the density from then on. With a closed gripper it goes back to the
   last in-distribution latent. The gradient leads to some dense state, often of another phase of the task. It is
   followed with ``climb=True``, and in episodes that begin out of distribution.
-* **Innovation.** The equivariant latent predicts where the last action leads. A larger displacement is a perturbation,
-  even if it ends in a dense state.
+* **Patience.** A low density must last for some steps: the base policy may come back by itself, which takes less time.
 * **Dwell.** A policy that stays in one place for longer than in clean episodes is stuck. It opens the gripper, goes
   back to where the episode began, and starts again.
+* **Innovation**, if it is calibrated. The equivariant latent predicts where the last action leads. A larger
+  displacement is a perturbation, even if it ends in a dense state.
 * **No blending.** Recovery acts with full weight or not at all (unless ``climb=True``).
 * **The gripper holds** while recovery acts. In the paper it follows the base policy, which is out of distribution then
   and may drop the object.
@@ -191,6 +192,7 @@ class RecoveryPolicy:
             predicted=latent + self._displacement(action[:, :end], latent, observation),
             anchor=np.where((estimate.dwell > 0)[:, None], decision.state.anchor, latent),
             dwell=estimate.dwell,
+            sparse=estimate.sparse,
             base=base_state,
         )
 
@@ -234,13 +236,15 @@ class RecoveryPolicy:
             log_density = self._density.log_prob(as_tensor(latent), context).numpy()
         radius = self.config.dwell_radius * self.config.step
         stays = np.linalg.norm(latent - state.anchor, axis=1) <= radius
+        blend = self.trigger.blend(torch.from_numpy(log_density)).numpy()
         return StepEstimate(
             latent=latent,
             log_density=log_density,
-            blend=self.trigger.blend(torch.from_numpy(log_density)).numpy(),
+            blend=blend,
             context=context,
             innovation=np.linalg.norm(latent - state.predicted, axis=1),
             dwell=np.where(stays & ~state.returning, state.dwell + 1, 0),
+            sparse=np.where((blend < 0.5) & ~state.returning, state.sparse + 1, 0),
         )
 
     def _decide(self, observation: Observations, estimate: StepEstimate, state: EpisodeState) -> Decision:

@@ -41,8 +41,8 @@ def go_back(
     (``place``). Before any in-distribution latent was seen it follows the gradient of the density.
     """
     stuck = estimate.dwell > trigger.dwell
-    sparse = estimate.blend < 0.5
-    alarm = stuck | (estimate.innovation > trigger.innovation) | sparse
+    lost = estimate.sparse > config.patience
+    alarm = stuck | (estimate.innovation > trigger.innovation) | lost
     commands = np.where(stuck[:, None], 1.0, state.commands)
     to_home = np.asarray(~(commands < 0).any(1) & config.restart)
     back, distance = _towards(estimate.latent, np.where(to_home[:, None], state.home, state.place), config.step)
@@ -50,7 +50,7 @@ def go_back(
     returning = (alarm | approaching) & (distance > config.arrival_distance * config.step)
     arrived_home = state.returning & ~returning & to_home
     known = (estimate.blend >= config.in_distribution_weight) & ~alarm & ~state.returning
-    climbs = sparse & np.isnan(state.home).any(1)
+    climbs = lost & np.isnan(state.home).any(1)
     if climbs.any():
         uphill, fault = _unit_gradient(density, estimate)
     else:

@@ -12,16 +12,22 @@ def density_alone() -> DensityRecovery:
     return DensityRecovery(rank=20, is_ablation=True, alarms=("density",))
 
 
-@register_recovery_method("innovation alarm only")
-def innovation_alone() -> DensityRecovery:
-    """Return the proposed recovery, triggered by a large innovation only."""
-    return DensityRecovery(rank=21, is_ablation=True, alarms=("innovation",))
+@register_recovery_method("dwell alarm only")
+def dwell_alone() -> DensityRecovery:
+    """Return the proposed recovery, triggered by a policy that does not move only."""
+    return DensityRecovery(rank=21, is_ablation=True, alarms=("dwell",))
 
 
-@register_recovery_method("no dwell alarm")
-def never_stuck() -> DensityRecovery:
-    """Return the proposed recovery without the alarm for a policy that does not move."""
-    return DensityRecovery(rank=22, is_ablation=True, alarms=("density", "innovation"))
+@register_recovery_method("innovation alarm, too")
+def innovation_too() -> DensityRecovery:
+    """Return the proposed recovery with an alarm for a movement that the action does not explain."""
+    return DensityRecovery(rank=22, is_ablation=True, alarms=("density", "innovation", "dwell"))
+
+
+@register_recovery_method("no patience")
+def impatient() -> DensityRecovery:
+    """Return the proposed recovery, which acts in the first step of low density."""
+    return DensityRecovery(rank=22, is_ablation=True, patience=0)
 
 
 @register_recovery_method("no restart")

@@ -27,6 +27,7 @@ class DensityRecovery(RecoveryMethod):
         density: name of the family of densities.
         climb: whether recovery follows the gradient of the density, as published, instead of the proposed rules.
         restart: whether recovery may begin the task anew.
+        patience: number of steps in a row in which the density may be low without an alarm.
         alarms: quantities that may trigger a recovery.
         calibration: data of the trigger: clean episodes of the base policy, or held-out demonstrations as published.
     """
@@ -36,7 +37,8 @@ class DensityRecovery(RecoveryMethod):
     density: str = "mixture"
     climb: bool = False
     restart: bool = True
-    alarms: tuple[Alarm, ...] = ("density", "innovation", "dwell")
+    patience: int = 1
+    alarms: tuple[Alarm, ...] = ("density", "dwell")
     calibration: Literal["episodes", "demonstrations"] = "episodes"
 
     @property
@@ -95,7 +97,7 @@ class DensityRecovery(RecoveryMethod):
             encoder,
             self.trained_density(run),
             trigger,
-            RecoveryConfig(world_cls.max_displacement, world_cls.commands, self.restart, self.climb),
+            RecoveryConfig(world_cls.max_displacement, world_cls.commands, self.restart, self.patience, self.climb),
             **options,
         )
 
@@ -105,7 +107,8 @@ class DensityRecovery(RecoveryMethod):
             return self._calibrate_on_demonstrations(run)
         from ....agents.evaluation.paired_evaluation import calibrate_on_episodes
 
-        watching = replace(self, climb=False).watching_policy(run)
+        patience = 0 if self.climb else self.patience
+        watching = replace(self, climb=False, patience=patience).watching_policy(run)
         world = run.started_world(run.config.calibration_episodes, 2 * HELD_OUT_SEED)
         return calibrate_on_episodes(world, world.save(), watching, self.alarms)
 

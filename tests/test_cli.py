@@ -299,11 +299,11 @@ def test_the_home_folder_is_found_in_every_path() -> None:
 def test_quick_comes_from_the_command_line_or_the_file(tmp_path: Path) -> None:
     quick = write_yaml(tmp_path, "quick: true\n")
     for arguments, pairs in (
-        ([], 200),
+        ([], 100),
         (["--quick"], 50),
-        (["--quick", "--no-quick"], 200),
+        (["--quick", "--no-quick"], 100),
         (["--config", quick], 50),
-        (["--config", quick, "--no-quick"], 200),
+        (["--config", quick, "--no-quick"], 100),
     ):
         command: Any = parse("recover", arguments)
         assert (command.quick, command.experiment.config.pairs) == (pairs == 50, pairs), arguments

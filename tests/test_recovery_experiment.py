@@ -13,7 +13,7 @@ from equiact.agents.recovery.conformal import Trigger
 from equiact.agents.recovery.restart import RestartConfig
 from equiact.envs.data.policy import Policy
 from equiact.envs.data.trajectories import episode_ids
-from equiact.envs.data.transitions import concatenate
+from equiact.envs.data.transitions import Transitions, concatenate
 from equiact.envs.storage.artifacts import ArtifactError, read_json, write_tensor_file
 from equiact.representations.learning.checkpoints import CheckpointError
 from equiact.representations.learning.config import ConfigError, scale_steps, to_dict
@@ -21,6 +21,7 @@ from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig
 from equiact.scripts.benchmarks.recovery_experiment import RecoveryExperiment
 from equiact.scripts.benchmarks.recovery_grid import RecoveryGridConfig
 from equiact.scripts.benchmarks.recovery_jobs import RecoveryJobs, train_policy
+from equiact.scripts.benchmarks.recovery_methods.cloned_policies import ClonedPolicy
 from equiact.scripts.benchmarks.recovery_methods.density_recovery import DensityRecovery
 from equiact.scripts.benchmarks.recovery_methods.registry import (
     RECOVERY_METHODS,
@@ -109,6 +110,27 @@ def test_every_method_meets_the_same_random_onsets(run: RecoveryRun) -> None:
     assert len(drawn) == 2 and max(drawn) <= run.demonstrated_steps().max()
 
 
+def test_policies_with_more_data_have_as_many_transitions_as_recovery(
+    run: RecoveryRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recovery has the exploration, too, and around DART the demonstrations of its density."""
+    asked: list[tuple[int, float]] = []
+    first = run.load("demonstrations")
+
+    def demonstrate(run: RecoveryRun, count: int, *, noise: float = 0.0) -> Transitions:
+        asked.append((count, noise))
+        return first
+
+    monkeypatch.setattr(RecoveryRun, "demonstrate", demonstrate)
+    for method in (ClonedPolicy(has_all_data=True), ClonedPolicy(is_noisy=True, has_all_data=True)):
+        method._demonstrations(run)
+    each = len(first) / TINY.demonstrations
+    wanted = [len(first) + TINY.exploration_transitions, 2 * len(first) + TINY.exploration_transitions]
+    for (count, _), transitions in zip(asked, wanted, strict=True):
+        assert 0 <= count * each - transitions < each
+    assert [noise for _, noise in asked] == [0.0, TINY.noise_of("push")]
+
+
 def test_restarts_know_when_to_restart_from_the_data_of_the_run(run: RecoveryRun) -> None:
     """The bound of the innovation is the calibrated one, and the period that of the longest demonstration."""
     steps = np.bincount(episode_ids(run.load("demonstrations")))
@@ -139,8 +161,10 @@ def test_labels_are_those_of_the_committed_results() -> None:
     committed = Records.load(Path(__file__).resolve().parent.parent / "results" / "recovery_push.jsonl").table
     labels = {RENAMED.get(name, name) for name in committed[committed["metric"] == "pushed_success"]["method"]} - {""}
     known = {*compared_methods(), *ablation_methods()}
-    assert labels - {"IQL"} <= known
+    assert labels - {"IQL", "innovation alarm only", "no dwell alarm"} <= known, "two are measured no more"
     later = {"odometry restart", "noisy odometry restart", "odometry restart around DART", "periodic restart"}
+    later |= {"behaviour cloning, more data", "DART, more data"}
+    later |= {"dwell alarm only", "innovation alarm, too", "no patience"}
     assert known - labels <= {"IQL", "scripted expert", *later}, "these came after the committed results"
 
 

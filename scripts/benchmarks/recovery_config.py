@@ -48,7 +48,7 @@ class RecoveryExperimentConfig:
 
     demonstrations: int = 1000
     exploration_transitions: int = 12_000
-    pairs: int = 200
+    pairs: int = 100
     ablation_pairs: int = 50
     calibration_episodes: int = 120
     alignment_episodes: int = 60

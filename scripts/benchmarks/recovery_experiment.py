@@ -75,5 +75,5 @@ class RecoveryExperiment:
 
 def recovery_config(*, quick: bool) -> RecoveryExperimentConfig:
     """Return the configuration of the full experiment, or of one for a single seed on two cores."""
-    small = RecoveryExperimentConfig(pairs=50, grid=RecoveryGridConfig(pairs=20))
+    small = RecoveryExperimentConfig(pairs=50, grid=RecoveryGridConfig(pairs=10))
     return small if quick else RecoveryExperimentConfig()

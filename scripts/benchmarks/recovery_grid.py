@@ -48,7 +48,7 @@ class RecoveryGridConfig:
         ConfigError: a value is out of range.
     """
 
-    pairs: int = 50
+    pairs: int = 25
     length: int = 3
     drags: tuple[float, ...] = (0.01, 0.02, 0.03, 0.04)
     pushes: tuple[float, ...] = (20.0, 40.0, 80.0, 160.0)

@@ -41,7 +41,7 @@ class Recover(RunnerCommand):
     task: Literal["push", "pick"] = "push"
     """Task: push a puck onto a goal, or pick up a peg and place it there."""
     quick: bool = False
-    """Run one seed with 50 pairs, and 20 in the grid, without ablations, instead of the full experiment."""
+    """Run one seed with 50 pairs, and 10 in each condition of the grid, without ablations."""
     grid: bool = True
     """Play the grid of perturbations, too, which is most of the work."""
     ablation: bool = True

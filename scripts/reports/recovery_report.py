@@ -53,8 +53,9 @@ def write_recovery_report(folder: Path, records: Records, runs: list[RecoveryRun
 
 
 def line_styles() -> dict[str, str]:
-    """Return the line style of every compared method; with four colours, no two methods look alike."""
-    return {name: ("-", "--", ":", "-.")[index // 4 % 4] for index, name in enumerate(compared_methods())}
+    """Return the marker and the line style of every compared method; with four colours, no two methods look alike."""
+    styles = [marker + line for marker in ("o", "s", "^") for line in ("-", "--", ":", "-.")]
+    return {name: styles[index // 4 % len(styles)] for index, name in enumerate(compared_methods())}
 
 
 def _share(figure: Summary) -> str:
@@ -224,7 +225,7 @@ def _draw_magnitudes(figure: Figure, figures: Figures, run: RecoveryRun) -> None
         for index, (name, style) in enumerate(line_styles().items()):
             means = [figures[f"{name}: {condition_name(part, each)}"].number for each in magnitudes]
             width = 3 if name == PROPOSED_METHOD else 1.3
-            look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": f"C{index % 4}", "linewidth": width}
+            look: dict[str, Any] = {"markersize": 4, "color": f"C{index % 4}", "linewidth": width}
             axes.plot(magnitudes, means, style, label=name, **look)
         axes.set(xscale="log", xlabel=units.get(part, "metres"), title=part, ylim=(-0.02, 1.02))
         axes.set_xticks(magnitudes, [f"{each:g}" for each in magnitudes])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,12 @@ class ClonedPolicy(TrainedPolicy):
 
     Attributes:
         is_noisy: whether the demonstrations are recorded with noise on the actions (DART).
+        has_all_data: whether it gets as many transitions as the recovery around such a policy: those of its encoder and
+            its density, too.
     """
 
     is_noisy: bool = False
+    has_all_data: bool = False
 
     def train(self, name: str, run: RecoveryRun, show: JobProgress) -> None:
         policy = run.new_policy()
@@ -42,9 +46,12 @@ class ClonedPolicy(TrainedPolicy):
         policy.save(run.folder / name)
 
     def _demonstrations(self, run: RecoveryRun) -> Any:
-        if self.is_noisy:
-            return run.demonstrate(run.config.demonstrations, noise=run.config.noise_of(run.task))
-        return run.load("demonstrations")
+        noise, first = run.config.noise_of(run.task) if self.is_noisy else 0.0, run.load("demonstrations")
+        if not self.has_all_data:
+            return run.demonstrate(run.config.demonstrations, noise=noise) if self.is_noisy else first
+        more = run.config.exploration_transitions + (len(first) if self.is_noisy else 0)
+        episodes = run.config.demonstrations + math.ceil(more * run.config.demonstrations / len(first))
+        return run.demonstrate(episodes, noise=noise)
 
     def _learner(self, policy: Any, data: Any) -> Any:
         from ....agents.policies.behavior_cloning import BCLearner
@@ -56,6 +63,18 @@ class ClonedPolicy(TrainedPolicy):
 def behavior_cloning() -> ClonedPolicy:
     """Return behaviour cloning."""
     return ClonedPolicy(rank=0)
+
+
+@register_recovery_method("behaviour cloning, more data")
+def behavior_cloning_with_all_data() -> ClonedPolicy:
+    """Return behaviour cloning from as many transitions as recovery learns from."""
+    return ClonedPolicy(rank=1, has_all_data=True)
+
+
+@register_recovery_method("DART, more data")
+def dart_with_all_data() -> ClonedPolicy:
+    """Return DART from as many transitions as the recovery around it learns from."""
+    return ClonedPolicy(rank=1, is_noisy=True, has_all_data=True)
 
 
 @register_recovery_method("DART")

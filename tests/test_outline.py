@@ -163,8 +163,9 @@ def test_contacts_with_a_ball_tell_no_direction() -> None:
     assert found.evidence < 3
 
 
-def test_an_object_that_nobody_comes_near_has_no_outline() -> None:
+def test_an_object_that_nobody_comes_near_keeps_its_outline_and_has_no_contact() -> None:
     far = torch.full((10, 2), 9.0)
     paths = Paths(far, far, unit(torch.zeros(10)), torch.ones(10))
-    with pytest.raises(ValueError, match="comes near the object"):
-        fit_outline(Outline(2, 0.5), torch.tensor(-2.0), paths)
+    fit = fit_outline(Outline(2, 0.5), torch.tensor(-2.0), paths)
+    assert 0.3 < float(fit.outline.radius) < 0.8 and torch.isfinite(fit.outline.coefficients).all()
+    assert float(fit.contact.max()) < 0.5

@@ -170,9 +170,6 @@ def label_contacts(
         softness: ``()``, ``s``.
         config: how to fit.
 
-    Raises:
-        ValueError: fewer than two transitions come near the object.
-
     Example:
         >>> moved_by = torch.tensor([0.01, 0.02, 0.01, 0.9, 1.0, 1.1]).repeat(10)
         >>> clearance = torch.tensor([2.0, 1.0, 0.1, -0.1, -1.0, -0.5]).repeat(10)
@@ -188,13 +185,11 @@ def label_contacts(
 def near_object(clearance: Tensor, radius: Tensor, near: float) -> Tensor:
     """Return the indices of the transitions whose clearance is below ``near`` radii.
 
-    Raises:
-        ValueError: they are fewer than two.
+    Those of all transitions if fewer than two are so near: then the map of the object is wrong, and no contact is
+    found. The evidence for an object says so after the training.
     """
     found = (clearance < near * radius).nonzero()[:, 0]
-    if len(found) < 2:
-        raise ValueError("expected transitions in which the agent comes near the object, got none")
-    return found
+    return found if len(found) > 1 else torch.arange(len(clearance), device=clearance.device)
 
 
 def _log(moved_by: Tensor) -> Tensor:

@@ -100,9 +100,6 @@ def fit_outline(
         log_softness: logarithm of the softness at the start.
         paths: all transitions.
         config: how to fit.
-
-    Raises:
-        ValueError: no transition comes near the outline.
     """
     outline, log_softness = copy.deepcopy(first).requires_grad_(), log_softness.detach().clone().requires_grad_()
     near = near_object(_clearance(outline, paths), outline.radius.detach(), config.mixture.near)
@@ -170,9 +167,6 @@ def align_orientation(
         paths: all transitions, with orientations ``(cos φ, sin φ)``.
         largest_order: orders up to this one are tried.
         config: how to fit.
-
-    Raises:
-        ValueError: no transition comes near the outline.
     """
     likelihood = {}
     for order in range(1, largest_order + 1):

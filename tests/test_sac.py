@@ -1,5 +1,6 @@
 """Soft actor-critic: its learning curve, and the policy that it leaves behind."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ Trained = tuple[SAC, LearningCurve, list[tuple[int, int]], list[NDArray[Any]]]
 
 
 @pytest.fixture(scope="module")
-def trained() -> Trained:
-    """A short training, what was reported, and the states that every evaluation began with."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A short training, what was reported, and the states that every evaluation began with; it leaves no files."""
+    temporary = tmp_path_factory.mktemp("temporary")
     starts: list[NDArray[Any]] = []
     reports: list[tuple[int, int]] = []
 
@@ -50,13 +52,16 @@ def trained() -> Trained:
         return world
 
     config = SACConfig(steps=600, gradient_steps=1, evaluate_every=200, evaluation_episodes=EPISODES)
-    model, curve = train_sac(
-        make_world,
-        observe_state,
-        config,
-        seed=0,
-        progress=lambda done, curve: reports.append((done, len(curve.steps))),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        model, curve = train_sac(
+            make_world,
+            observe_state,
+            config,
+            seed=0,
+            progress=lambda done, curve: reports.append((done, len(curve.steps))),
+        )
+    assert not [*temporary.glob("SB3*")], "Stable-Baselines3 makes a folder for its log"
     return model, curve, reports, starts
 
 

@@ -11,6 +11,7 @@ import gymnasium as gym
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from ...envs.data.seeds import stream_seed
@@ -164,6 +165,7 @@ def train_sac_policy(
     environment.seed(stream_seed(seed, "training episodes"))
     curve_seed = stream_seed(seed, "learning curve")
     evaluation = EvalCallback(make_world(config.evaluation_episodes), observe, config, progress, curve_seed)
+    model.set_logger(Logger(None, []))  # the default makes a folder among the temporary files
     model.learn(config.steps, callback=evaluation)
     return model, evaluation.curve
 

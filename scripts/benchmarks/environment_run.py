@@ -114,12 +114,14 @@ class EnvironmentRun:
     def learn_policy(self) -> dict[str, Any]:
         """Train a policy on the frozen encoder with Stable-Baselines3, and save it."""
         from stable_baselines3 import PPO
+        from stable_baselines3.common.logger import Logger
 
         from ...agents.policies.sb3_features import EncoderFeatures
 
         env, _ = self.environment.make(self.config.resolution)
         features = {"features_extractor_class": EncoderFeatures, "features_extractor_kwargs": {"encoder": self.encoder}}
         model = PPO("CnnPolicy", env, n_steps=256, batch_size=64, policy_kwargs=features, device="cpu", seed=self.seed)
+        model.set_logger(Logger(None, []))  # the default makes a folder among the temporary files
         model.learn(self.config.policy_steps)
         extractor: Any = model.policy.features_extractor
         extractor.require_pretrained()  # raises if the encoder did not stay as it was

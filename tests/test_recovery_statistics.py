@@ -211,6 +211,8 @@ def test_the_grid_counts_episodes_that_last_until_the_perturbation_begins(
         assert found[f"{first}: within {limit:g} lengths"] == pytest.approx(np.mean(rates))
     assert found[f"{first}: grid_mean"] == pytest.approx(np.mean([*within.values()]))
     assert found[f"{compared_methods()[-1]}: {weak}"] == 1 / 3
+    weak_steps, strong_steps = [6, 6] + 3 * [6, 6, 40], [6, 26] + 3 * [6, 26, 40]
+    assert found[f"{first}: grid_steps"] == pytest.approx(np.mean(weak_steps + strong_steps))
 
 
 def test_the_map_shows_success_by_onset_and_magnitude(run: RecoveryRun, monkeypatch: pytest.MonkeyPatch) -> None:

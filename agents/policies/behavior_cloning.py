@@ -64,7 +64,7 @@ class BCConfig:
     channels: tuple[int, ...] = (16, 32)
     stride2_layers: int = 2
     hidden: int = 128
-    optim: OptimConfig = OptimConfig(steps=16_000, lr=1e-3, batch_size=32)
+    optim: OptimConfig = OptimConfig(steps=48_000, lr=1e-3, batch_size=32)
 
     def __post_init__(self) -> None:
         for name in ("horizons", "points", "features", "channels", "stride2_layers", "hidden"):

@@ -95,7 +95,8 @@ def _grid_figures(run: RecoveryRun, name: str, length: Any, median: float) -> di
     """Return the success of a method in the grid, of episodes that last until the perturbation begins.
 
     Those are episodes that last longer under behaviour cloning without a perturbation. ``"grid mean"`` is the mean over
-    conditions and time limits; other means are over the conditions of a part, or within a time limit.
+    conditions and time limits; other means are over the conditions of a part, or within a time limit. ``"grid_steps"``
+    is the mean number of steps to a success, if there is any.
 
     Args:
         run: run whose grid has been played.
@@ -106,7 +107,7 @@ def _grid_figures(run: RecoveryRun, name: str, length: Any, median: float) -> di
     import numpy as np
 
     grid, played, means, figures = run.config.grid, read_outcomes(run, name, grid=True), [], dict[str, Value]()
-    limits = sorted(grid.time_limits)
+    limits, needed = sorted(grid.time_limits), []
     for part, names in grid.names.items():
         rates = []
         for condition in names:
@@ -115,9 +116,12 @@ def _grid_figures(run: RecoveryRun, name: str, length: Any, median: float) -> di
             in_time = within_limits(success, steps, median, limits)[:, met]
             rates.append(in_time.mean(1) if met.any() else np.zeros(len(in_time)))
             figures[condition] = _outcomes(in_time[-1])
+            needed.append(steps[met][in_time[-1]])
         figures[part] = float(np.mean(rates))
         means.append(np.mean(rates, axis=0))
     figures["grid_mean"] = float(np.mean(means))
+    if (taken := np.concatenate(needed)).size:
+        figures["grid_steps"] = float(taken.mean())
     for limit, mean in zip(limits, np.mean(means, axis=0), strict=True):
         figures[limit_name(limit)] = float(mean)
     return {f"{name}: {label}": value for label, value in figures.items()}

@@ -9,6 +9,7 @@ import pytest
 from equiact.envs.data.transitions import Transitions
 from equiact.envs.storage.artifacts import write_json, write_npz
 from equiact.envs.wrappers.task_perturbation import TaskPerturbation
+from equiact.representations.learning.config import ConfigError
 from equiact.scripts.benchmarks.recovery_config import RecoveryExperimentConfig
 from equiact.scripts.benchmarks.recovery_grid import KINDS, RecoveryGridConfig, condition_name
 from equiact.scripts.benchmarks.recovery_methods.registry import (
@@ -213,6 +214,19 @@ def test_the_grid_counts_episodes_that_last_until_the_perturbation_begins(
     assert found[f"{compared_methods()[-1]}: {weak}"] == 1 / 3
     weak_steps, strong_steps = [6, 6] + 3 * [6, 6, 40], [6, 26] + 3 * [6, 26, 40]
     assert found[f"{first}: grid_steps"] == pytest.approx(np.mean(weak_steps + strong_steps))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"drags": ()}, "drags must not be empty"),
+        ({"time_limits": (0.0,)}, "time_limits must"),
+        ({"length": 0}, "length"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RecoveryGridConfig(**wrong)
 
 
 def test_the_map_shows_success_by_onset_and_magnitude(run: RecoveryRun, monkeypatch: pytest.MonkeyPatch) -> None:

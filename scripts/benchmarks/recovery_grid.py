@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...representations.learning.config import check_range
+from ...representations.learning.config import ConfigError, check_range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class RecoveryGridConfig:
         time_limits: time limits, as multiples of the median length of a demonstration.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: a value is out of range, or there is none.
     """
 
     pairs: int = 25
@@ -62,6 +62,8 @@ class RecoveryGridConfig:
             check_range(self, name, at_least=1)
         for name in ("drags", "pushes", "arm_moves", "object_moves", "both_moves", "time_limits"):
             check_range(self, name, above=0)
+            if not getattr(self, name):
+                raise ConfigError(f"{name} must not be empty")
 
     @property
     def magnitudes(self) -> dict[str, tuple[float, ...]]:

@@ -42,7 +42,7 @@ class Recover(RunnerCommand):
     """Task: push a puck onto a goal, or pick up a peg and place it there."""
     quick: bool = False
     """Run one seed with 50 pairs, and 10 in each condition of the grid, without ablations."""
-    grid: bool = True
+    play_grid: bool = True
     """Play the grid of perturbations, too, which is most of the work."""
     ablation: bool = True
     """Run the ablations, too, unless it is quick."""
@@ -69,7 +69,9 @@ class Recover(RunnerCommand):
         """Return the experiment, with its seeds."""
         config: RecoveryExperimentConfig = self.hyperparameters or recovery_config(quick=self.quick)
         seeds = [self.seed] if self.quick else [REPORTED_SEED + self.seed + index for index in range(self.num_seeds)]
-        return RecoveryExperiment(self.task, config, seeds, self.device, self.grid, self.ablation and not self.quick)
+        return RecoveryExperiment(
+            self.task, config, seeds, self.device, self.play_grid, self.ablation and not self.quick
+        )
 
     @property
     def places(self) -> Places:

@@ -128,7 +128,8 @@ def _grid(figures: Figures, runs: list[RecoveryRun]) -> Iterator[str]:
         "Mean success by kind of perturbation, over magnitudes and time limits, and by time limit, over everything. A "
         "perturbation begins at a random step; a time limit is a multiple of the median demonstration."
     )
-    columns = {name: name[0].upper() + name[1:] for name in [*grid.names, *map(limit_name, sorted(grid.time_limits))]}
+    columns = {name: name[0].upper() + name[1:] for name in grid.names}
+    columns |= {limit_name(limit): f"{limit:g}×" for limit in sorted(grid.time_limits)}
     yield section("Kinds of perturbations", lead, _comparison(figures, compared_methods(), columns))
     lead = f"Success within {max(grid.time_limits):g} times the median demonstration, against the magnitude."
     alt = "Success against magnitude, a line for each method; " + "; ".join(
@@ -228,7 +229,7 @@ def _draw_magnitudes(figure: Figure, figures: Figures, run: RecoveryRun) -> None
             look: dict[str, Any] = {"markersize": 4, "color": f"C{index % 4}", "linewidth": width}
             axes.plot(magnitudes, means, style, label=name, **look)
         axes.set(xscale="log", xlabel=units.get(part, "metres"), title=part, ylim=(-0.02, 1.02))
-        axes.set_xticks(magnitudes, [f"{each:g}" for each in magnitudes])
+        axes.set_xticks(magnitudes, [f"{each:g}" for each in magnitudes], fontsize=7)
         axes.minorticks_off()
     panels[0].set(ylabel="success")
     panels[0].yaxis.set_major_formatter("{x:.0%}")
@@ -248,7 +249,7 @@ def _draw_maps(figure: Figure, runs: list[RecoveryRun]) -> None:
         axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         for row, column in np.ndindex(values.shape):
             text = "–" if np.isnan(values[row, column]) else f"{100 * values[row, column]:.0f}"
-            dark = not values[row, column] > 0.6
+            dark = values[row, column] < 0.6
             axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
         axes.set(title=name, xlabel="magnitude", xticks=range(values.shape[1]), yticks=range(len(ONSETS)))
         axes.set_xticklabels(range(1, values.shape[1] + 1))

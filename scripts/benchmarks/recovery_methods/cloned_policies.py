@@ -68,7 +68,7 @@ def behavior_cloning() -> ClonedPolicy:
 @register_recovery_method("behaviour cloning, more data")
 def behavior_cloning_with_all_data() -> ClonedPolicy:
     """Return behaviour cloning from as many transitions as recovery learns from."""
-    return ClonedPolicy(rank=1, has_all_data=True)
+    return ClonedPolicy(rank=0, has_all_data=True)
 
 
 @register_recovery_method("DART, more data")

@@ -90,6 +90,21 @@ def test_what_lies_ahead_ends_with_the_episode(demonstrations):
             np.testing.assert_allclose(learner._future[index, 3 * at : 3 * at + 3], expected, atol=1e-4)
 
 
+def test_errors_count_by_their_size_and_not_by_its_square(demonstrations):
+    """A policy that always says zero is wrong by the sizes of the displacements, in units of its limit."""
+    zero = policy()
+    for layer in (zero.action, zero.future):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    learner = BCLearner(zero, demonstrations)
+    chosen = torch.randint(len(demonstrations), (50,), generator=torch.Generator().manual_seed(0))
+    loss, parts = learner.loss(torch.Generator().manual_seed(0), 50)
+    now = np.abs(demonstrations.action[chosen, :3] / 0.04).sum(1).mean()
+    ahead = np.abs(learner._future[chosen].numpy()).sum(1).mean()
+    assert float(parts["displacement"]) == pytest.approx(now, rel=1e-4)
+    assert float(loss) == pytest.approx(now + ahead + 0.5 * np.log(2), rel=1e-4)
+
+
 def test_cloning_lowers_the_error_on_other_demonstrations():
     held_out, learned = demonstrate(make(), 8, seed=5), policy(steps=3200).train()
     before = float(BCLearner(learned, held_out).loss(torch.Generator().manual_seed(0), 200)[0].detach())
@@ -183,13 +198,17 @@ def test_offline_reinforcement_learning_imitates_what_it_is_shown(demonstrations
     pytest.importorskip("torchrl", reason="TorchRL is an extra")
     from equiact.agents.baselines.iql import IQLConfig, IQLLearner
 
+    def error():
+        """Return the mean squared error: the mean of the actions is what is learned."""
+        actions, _ = learned.predict(demonstrations.observations)
+        return np.square(actions[:, :3] - demonstrations.action[:, :3]).mean()
+
     learned = policy().train()
-    before = BCLearner(learned, demonstrations).loss(torch.Generator().manual_seed(0), 64)[1]["displacement"]
+    before = error()
     learner = IQLLearner(learned, demonstrations, IQLConfig(optim=OptimConfig(steps=480, lr=1e-3, batch_size=32)))
     assert float(learner._reward.max()) == 1.0 and int(learner._ends.sum()) == 8, "one end an episode"
     train_learner(learner, seed=0)
-    after = BCLearner(learned, demonstrations).loss(torch.Generator().manual_seed(0), 64)[1]["displacement"]
-    assert float(after) < 0.9 * float(before)
+    assert error() < 0.9 * before
 
 
 def test_without_torchrl_it_says_what_to_install(demonstrations, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from equiact.agents.policies.behavior_cloning import BCConfig
 from equiact.agents.recovery.conformal import Trigger
 from equiact.agents.recovery.restart import RestartConfig
 from equiact.envs.data.policy import Policy
@@ -51,8 +52,9 @@ TINY = replace(
     pairs=2,
     calibration_episodes=2,
     magnitude=0.02,
-    grid=RecoveryGridConfig(2, 2, (0.02,), (80.0,), (0.1,), (0.1,), (0.1,), (1.5, 3.0)),
+    grid=RecoveryGridConfig(2, 2, (0.02,), (80.0,), (0.1,), (0.1,), (0.1,), (1.5, 2.0)),
     episode_length=60,
+    policy=scale_steps(BCConfig(), 0.001),
 )
 
 

@@ -202,8 +202,8 @@ def train(world: str, folder: Path, *options: str) -> int:
     ("world", "encoder", "picture"),
     [
         ("Apartments", "class-pose", "map.png"),
-        ("Apartments", "pose-set", "map.png"),
-        ("Solids", "harmonics", "plans.png"),
+        pytest.param("Apartments", "pose-set", "map.png", marks=pytest.mark.slow),
+        pytest.param("Solids", "harmonics", "plans.png", marks=pytest.mark.slow),
         ("DoubleArrows", "harmonics", "orbits.png"),
     ],
 )

@@ -90,7 +90,7 @@ def test_what_lies_ahead_ends_with_the_episode(demonstrations):
             np.testing.assert_allclose(learner._future[index, 3 * at : 3 * at + 3], expected, atol=1e-4)
 
 
-def test_errors_count_by_their_size_and_not_by_its_square(demonstrations):
+def test_errors_count_by_their_square(demonstrations):
     """A policy that always says zero is wrong by the sizes of the displacements, in units of its limit."""
     zero = policy()
     for layer in (zero.action, zero.future):
@@ -99,8 +99,8 @@ def test_errors_count_by_their_size_and_not_by_its_square(demonstrations):
     learner = BCLearner(zero, demonstrations)
     chosen = torch.randint(len(demonstrations), (50,), generator=torch.Generator().manual_seed(0))
     loss, parts = learner.loss(torch.Generator().manual_seed(0), 50)
-    now = np.abs(demonstrations.action[chosen, :3] / 0.04).sum(1).mean()
-    ahead = np.abs(learner._future[chosen].numpy()).sum(1).mean()
+    now = np.square(demonstrations.action[chosen, :3] / 0.04).sum(1).mean()
+    ahead = np.square(learner._future[chosen].numpy()).sum(1).mean()
     assert float(parts["displacement"]) == pytest.approx(now, rel=1e-4)
     assert float(loss) == pytest.approx(now + ahead + 0.5 * np.log(2), rel=1e-4)
 

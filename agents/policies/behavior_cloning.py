@@ -3,10 +3,6 @@
 Besides the next action the network predicts the displacement within 2, 4 and 8 steps, as an auxiliary loss. Experts
 move at their highest speed, so one action tells in which direction the target lies, but not how far away. The
 displacement over several steps does, and with it the network learns the same actions from a fraction of the updates.
-
-Distances are absolute, not squared: where images do not tell what the expert does, the median of its actions is one of
-them, and their mean is a small step that leads nowhere.
-
 `BCPolicy` carries out the next action only.
 """
 
@@ -206,7 +202,7 @@ class BCPolicy(nn.Module):
 class BCLearner(nn.Module):
     """Train a `BCPolicy` on demonstrations.
 
-    ``minimise E ‖f_1(o) − a_1 / limit‖₁ + future_weight · E Σ_h ‖d_h(o) − Σ_{i<h} Δ_i / (limit √h)‖₁
+    ``minimise E ‖f_1(o) − a_1 / limit‖² + future_weight · E Σ_h ‖d_h(o) − Σ_{i<h} Δ_i / (limit √h)‖²
     + command_weight · E BCE(f_2(o), a_2)``
 
     where ``a_1`` is the displacement and ``a_2`` are the commands of the expert's action, ``Δ_i`` the displacements
@@ -260,8 +256,8 @@ class BCLearner(nn.Module):
         chosen = torch.randint(len(self._start), (size,), generator=generator)
         output, ahead = self.network(to_images(self._frames.index_select(0, self._start[chosen])))
         dim, action = self.network.dim, self._action[chosen]
-        displacement = (output[:, :dim] - action[:, :dim] / self.network.limit).abs().sum(1).mean()
-        future = (self._by_expert[chosen] * (ahead - self._future[chosen]).abs().sum(1)).mean()
+        displacement = (output[:, :dim] - action[:, :dim] / self.network.limit).pow(2).sum(1).mean()
+        future = (self._by_expert[chosen] * (ahead - self._future[chosen]).pow(2).sum(1)).mean()
         commands = _command_loss(output[:, dim:], action[:, dim:])
         loss = displacement + self.config.future_weight * future + self.config.command_weight * commands
         return loss, {"displacement": displacement.detach(), "commands": commands.detach()}

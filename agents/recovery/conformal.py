@@ -125,8 +125,8 @@ def calibrate_trigger(
         median_odds: odds of the base policy at the median log density of all steps, which set the temperature.
 
     Raises:
-        ValueError: a value is not finite, an episode is empty, the numbers of episodes differ, ``false_alarms`` or
-            ``median_odds`` is out of range, or there are too few episodes for this rate.
+        ValueError: a value is not finite, an episode is empty, the numbers of episodes differ, ``false_alarms``,
+            ``patience`` or ``median_odds`` is out of range, or there are too few episodes for this rate.
 
     Example:
         >>> trigger = calibrate_trigger([np.array([3.0, float(i)]) for i in range(39)], false_alarms=0.05)
@@ -141,10 +141,8 @@ def calibrate_trigger(
     innovations, dwells = _episodes("innovations", innovations, count), _episodes("dwells", dwells, count)
     share = false_alarms / (1 + bool(len(innovations)) + bool(len(dwells)))
     rank = _rank(share, count, false_alarms)
-    lasting = [
-        _lowest_lasting(episode, integer_argument("patience", patience, at_least=0)) for episode in log_densities
-    ]
-    threshold = float(np.sort(lasting)[rank - 1])
+    steps = integer_argument("patience", patience, at_least=0)
+    threshold = float(np.sort([_lowest_lasting(episode, steps) for episode in log_densities])[rank - 1])
     median = float(np.median(np.concatenate(log_densities)))
     temperature = max(median - threshold, 1e-6) / math.log(median_odds)
     return Trigger(threshold, temperature, _highest(innovations, rank), _highest(dwells, rank))

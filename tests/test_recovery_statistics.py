@@ -1,6 +1,7 @@
 """Figures of the recovery experiment, from outcomes that are made by hand and whose figures are known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,18 @@ def test_every_condition_begins_at_the_same_random_steps(tmp_path: Path, monkeyp
     for part, target in {"arm moved": "arm", "object moved": "object", "both moved": "both"}.items():
         move = TaskPerturbation(0.1, "move", target, duration=1, idle=0, onsets=onsets)  # type: ignore[arg-type]
         assert conditions[condition_name(part, 0.1)] == (4, move)
+
+
+def test_an_episode_lasts_until_the_latest_perturbation_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short time limit must not end the experiment after its trainings."""
+    demonstrations(monkeypatch)
+    run = RecoveryRun("push", 0, tmp_path, replace(CONFIG, grid=replace(GRID, pairs=50, time_limits=(1.0,))))
+    assert grid_steps(run) == max(random_onsets(run, 50)) + GRID.length + 1 > 4
+    for _, perturbation in grid_conditions(run).values():
+        assert perturbation is not None
+        perturbation.require_within(grid_steps(run))
 
 
 def test_trials_and_calibration_of_other_seeds_draw_other_numbers(

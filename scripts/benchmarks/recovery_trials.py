@@ -49,12 +49,13 @@ def grid_conditions(run: RecoveryRun) -> Conditions:
 
 
 def grid_steps(run: RecoveryRun) -> int:
-    """Return the number of steps of an episode of the grid: the longest time limit.
+    """Return the number of steps of an episode of the grid: the longest time limit, and more if a perturbation is late.
 
     Args:
         run: run whose demonstrations have been recorded.
     """
-    return math.ceil(max(run.config.grid.time_limits) * run.median_length())
+    longest = math.ceil(max(run.config.grid.time_limits) * run.median_length())
+    return max(longest, max(each.end for _, each in grid_conditions(run).values() if each) + 1)
 
 
 def random_onsets(run: RecoveryRun, pairs: int) -> tuple[int, ...]:
